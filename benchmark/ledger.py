@@ -1,0 +1,296 @@
+"""The ledger: results written once, with their birth certificate, read back whole, and never mixed across protocols."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from envs.errors import BadInput
+
+FORMAT = 1
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One algorithm trained on one split of one environment, all its seeds: what it is, its curves, its test returns."""
+
+    path: Path
+    info: dict[str, Any]
+    curves: pd.DataFrame
+    returns: pd.DataFrame
+    probe: Arrays
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What was asked for: env, split, preset, algo, seeds, overrides."""
+        return self.info["spec"]
+
+    @property
+    def env(self) -> str:
+        """The environment's name."""
+        return self.spec["env"]
+
+    @property
+    def split(self) -> str:
+        """The split that it was trained on."""
+        return self.spec["split"]
+
+    @property
+    def algo(self) -> str:
+        """The algorithm's name."""
+        return self.spec["algo"]
+
+    @property
+    def role(self) -> str:
+        """What it is in a table: `method`, or the `upper` or `lower` yardstick."""
+        return self.info["role"]
+
+    @property
+    def scores(self) -> dict[str, str]:
+        """Label of every score by name; the first is the headline."""
+        return dict(self.info["scores"])
+
+    @property
+    def headline(self) -> str:
+        """The name of the score that the headline table shows."""
+        return next(iter(self.scores))
+
+    @property
+    def label(self) -> str:
+        """The algorithm's name in print, with the overrides that make it another algorithm."""
+        own = [f"{key}={value}" for key, value in self._overrides() if not self._is_training(key)]
+        return self.info["label"] + (f" [{', '.join(own)}]" if own else "")
+
+    @property
+    def protocol(self) -> str:
+        """The preset, with the overrides that change its training numbers."""
+        changed = [f"{key}={value}" for key, value in self._overrides() if self._is_training(key)]
+        return ",".join([self.spec["preset"], *changed])
+
+    def _overrides(self) -> list[tuple[str, Any]]:
+        return sorted(self.spec.get("overrides", {}).items())
+
+    def _is_training(self, key: str) -> bool:
+        return key.removeprefix("training.") in self.info["training"]
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """What a data set looks like: returns per split, learning curves, states; small enough to be kept with results."""
+
+    path: Path
+    info: dict[str, Any]
+    arrays: Arrays
+
+    @property
+    def env(self) -> str:
+        """The environment's name."""
+        return self.info["env"]
+
+    @property
+    def scores(self) -> dict[str, str]:
+        """Label of every score by name; the first is the headline."""
+        return dict(self.info["scores"])
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Runs and portraits of data sets, in the order of their folders."""
+
+    runs: tuple[Run, ...]
+    portraits: tuple[Portrait, ...]
+
+    @cached_property
+    def protocols(self) -> tuple[str, ...]:
+        """Every protocol that some run followed, by name."""
+        return tuple(sorted({run.protocol for run in self.runs}))
+
+    def select(self, preset: str | None = None) -> Ledger:
+        """The runs of one protocol and the data sets they used; BadInput where that would mix what must not mix."""
+        if preset is not None and preset not in self.protocols:
+            raise BadInput(f"no run follows preset {preset!r}; choose one of {', '.join(self.protocols) or 'none'}")
+        if preset is None and len(self.protocols) > 1:
+            raise BadInput(
+                f"these results follow {len(self.protocols)} presets ({' and '.join(self.protocols)}), and no table "
+                f"mixes two; choose one with --preset {self.protocols[0]}"
+            )
+        runs = tuple(run for run in self.runs if preset in (None, run.protocol))
+        _refuse_mixed(runs)
+        used = {run.info["data_sha256"] for run in runs}
+        known = {run.env for run in runs}
+        portraits = tuple(p for p in self.portraits if p.info["sha256"] in used or p.env not in known)
+        return Ledger(runs, portraits)
+
+
+def _refuse_mixed(runs: Iterable[Run]) -> None:
+    """BadInput where two runs of one environment differ in training numbers, data or test tasks."""
+    first: dict[tuple[str, str], Run] = {}
+    for run in runs:
+        other = first.setdefault((run.env, run.split), run)
+        mine, theirs = run.info["training"], other.info["training"]
+        for key in sorted(mine.keys() | theirs.keys()):
+            if mine.get(key) != theirs.get(key):
+                raise BadInput(
+                    f"{other.path.name} and {run.path.name} were trained with different {key} ({theirs.get(key)} and "
+                    f"{mine.get(key)}) under one preset; train one of them again or keep it in another --results folder"
+                )
+        other = first.setdefault((run.env, ""), run)
+        if run.info["data_sha256"] != other.info["data_sha256"]:
+            raise BadInput(
+                f"{other.path.name} and {run.path.name} were trained on different data sets; train one of them again "
+                "or keep it in another --results folder"
+            )
+
+
+def run_name(info: Mapping[str, Any]) -> str:
+    """The folder of a run: <env>.<split>.<preset>.<algo>.<id8>."""
+    spec = info["spec"]
+    return f"{spec['env']}.{spec['split']}.{spec['preset']}.{spec['algo']}.{info['id']}"
+
+
+def portrait_name(info: Mapping[str, Any]) -> str:
+    """The folder of a data set's portrait: <env>.<sha8>."""
+    return f"{info['env']}.{info['sha256'][:8]}"
+
+
+def write_run(
+    results: Path,
+    info: Mapping[str, Any],
+    curves: pd.DataFrame,
+    returns: pd.DataFrame,
+    probe: Mapping[str, NDArray[Any]],
+) -> Path:
+    """Keep a run, whole or not at all; the same run writes the same bytes."""
+    files = {"curves.csv": _csv_bytes(curves), "returns.csv": _csv_bytes(returns)}
+    if probe:
+        files["probe.npz"] = _npz_bytes(probe)
+    return _write(results / "runs" / run_name(info), "run.json", info, files)
+
+
+def write_portrait(results: Path, info: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Path:
+    """Keep a data set's portrait, whole or not at all."""
+    folder = results / "datasets" / portrait_name(info)
+    return _write(folder, "portrait.json", info, {"portrait.npz": _npz_bytes(arrays)})
+
+
+def read_ledger(results: Path) -> Ledger:
+    """Every run and portrait under a results folder; BadInput names what is unreadable or altered."""
+    runs = tuple(_read_run(path) for path in _folders(results / "runs"))
+    portraits = tuple(_read_portrait(path) for path in _folders(results / "datasets"))
+    if not runs and not portraits:
+        raise BadInput(f"{results}: no results yet; make some with `bench run`")
+    return Ledger(runs, portraits)
+
+
+def _folders(parent: Path) -> list[Path]:
+    """Folders that were written whole: a name that starts with a dot is one that was not."""
+    return sorted(p for p in parent.glob("*") if p.is_dir() and not p.name.startswith("."))
+
+
+def _read_run(path: Path) -> Run:
+    info, files = _read(path, "run.json", run_name)
+    try:
+        curves, returns = _csv(files["curves.csv"]), _csv(files["returns.csv"])
+        return Run(path, info, curves, returns, _npz(files["probe.npz"]) if "probe.npz" in files else {})
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, error) from error
+
+
+def _read_portrait(path: Path) -> Portrait:
+    info, files = _read(path, "portrait.json", portrait_name)
+    try:
+        return Portrait(path, info, _npz(files["portrait.npz"]))
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, error) from error
+
+
+def _write(folder: Path, card: str, info: Mapping[str, Any], files: Mapping[str, bytes]) -> Path:
+    """A folder of files and the card that says what they are and what they hash to, itself included."""
+    body = {**info, "format": FORMAT, "files": {name: _sha256(files[name]) for name in sorted(files)}}
+    body["sha256_of_card"] = _card_hash(body)
+    text = json.dumps(body, indent=1, allow_nan=False) + "\n"
+    _write_folder_whole(folder, {**files, card: text.encode()})
+    return folder
+
+
+def _write_folder_whole(folder: Path, files: Mapping[str, bytes]) -> None:
+    """All of these files appear under the folder's name at once; a folder that is there already is replaced."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        for name, content in files.items():
+            with (temporary / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.chmod(0o755)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _read(path: Path, card: str, name_of: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The card and the bytes of its files, each compared with its hash."""
+    try:
+        info = json.loads((path / card).read_bytes())
+        if info["format"] > FORMAT:
+            raise BadInput(f"{path / card}: format {info['format']}, this code reads {FORMAT}; update comrl-bench")
+        files = {name: (path / name).read_bytes() for name in info["files"]}
+        whole = info["sha256_of_card"] == _card_hash(info) and name_of(info) == path.name
+        altered = [name for name in files if _sha256(files[name]) != info["files"][name]]
+    except BadInput:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(path, error) from error
+    for name in altered if whole else [card]:
+        raise BadInput(f"{path / name}: altered since it was written; delete {path} and run its command again")
+    return info, files
+
+
+def _unreadable(path: Path, error: Exception) -> BadInput:
+    why = f"{type(error).__name__}: {error}"
+    return BadInput(f"{path}: unreadable ({why}); delete the folder and run its command again")
+
+
+def _card_hash(info: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in info.items() if key != "sha256_of_card"}
+    return _sha256(json.dumps(rest, sort_keys=True).encode())
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _csv_bytes(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _csv(content: bytes) -> pd.DataFrame:
+    return pd.read_csv(io.BytesIO(content), float_precision="round_trip")
+
+
+def _npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    out = io.BytesIO()
+    np.savez_compressed(out, **{name: np.asarray(arrays[name]) for name in sorted(arrays)})  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def _npz(content: bytes) -> Arrays:
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
