@@ -1,0 +1,21 @@
+"""Where computing starts: threads, denormals and the device are settled here, once, for every command."""
+
+from __future__ import annotations
+
+import torch
+
+from envs.errors import BadInput
+
+
+def prepare(device: str = "cpu", threads: int | None = None) -> torch.device:
+    """Pin the threads (they change float sums), flush denormals, and name the device; BadInput where it is absent."""
+    if threads is not None:
+        if threads < 1:
+            raise BadInput(f"--threads {threads} must be at least 1")
+        torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); try --device cpu") from None
+    return torch.device(device)

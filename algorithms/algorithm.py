@@ -1,0 +1,141 @@
+"""An algorithm is a tree of frozen parts: encoder × task loss × control; the tree is the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from datasets.randomness import Stream
+from datasets.transitions import Context, Rows
+from envs.discovery import by_name, declared
+
+
+class Space(NamedTuple):
+    """What an algorithm knows of a family: widths, and whether the context shows the next observation."""
+
+    obs: int
+    action: int
+    params: int
+    next_obs_in_context: bool
+
+    @property
+    def context_widths(self) -> tuple[int, ...]:
+        """The widths of the context's fields, in the order s, a, r (, s')."""
+        return self.obs, self.action, 1, *([self.obs] if self.next_obs_in_context else [])
+
+
+class Training(BaseModel):
+    """The numbers of a preset; every algorithm shares them.  Names and paper values: docs/protocol.md."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(ge=1)
+    eval_every: int = Field(ge=1)
+    eval_episodes: int = Field(ge=1)
+    meta_batch: int = Field(ge=2)
+    context_batch: int = Field(ge=2)
+    control_batch: int = Field(ge=1)
+    test_context: int = Field(ge=1)
+    latent: int = Field(ge=1)
+    width: int = Field(ge=1)
+    depth: int = Field(ge=1)
+    encoder_width: int = Field(ge=1)
+    encoder_depth: int = Field(ge=1)
+    attention_width: int = Field(ge=1)
+    attention_heads: int = Field(ge=1)
+    attention_blocks: int = Field(ge=1)
+    attention_reduction: int = Field(ge=1)
+    dropout: float = Field(ge=0, lt=1)
+    encoder_lr: float = Field(gt=0)
+    actor_lr: float = Field(gt=0)
+    critic_lr: float = Field(gt=0)
+    lr_schedule: Literal["constant", "linear"]
+    discount: float = Field(ge=0, lt=1)
+    reward_scale: float = Field(gt=0)
+    temperature: float = Field(ge=0)
+    tau: float = Field(gt=0, le=1)
+    relabeled_pool: int = Field(ge=1)
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """The hidden widths of policy, critic and value."""
+        return (self.width,) * self.depth
+
+    @property
+    def encoder_hidden(self) -> tuple[int, ...]:
+        """The hidden widths of an MLP encoder."""
+        return (self.encoder_width,) * self.encoder_depth
+
+
+class Encoder(Protocol):
+    """From a context to a task embedding."""
+
+    def latent(self, space: Space, numbers: Training) -> int:
+        """The width Z of the embedding."""
+
+    def build(self, space: Space, numbers: Training, stream: Stream) -> nn.Module:
+        """The network; without parameters where there is nothing to learn."""
+
+    def encode(self, net: nn.Module, context: Context, params: Tensor, dropout: Stream | None) -> Tensor:
+        """The embedding.  context: [S, M, K, ·], params: [S, M, P] -> [S, M, Z]; no dropout without a stream."""
+
+
+class TaskLoss(Protocol):
+    """What the encoder learns from besides control."""
+
+    momentum: float | None
+    """Momentum of the key encoder; None where the query encoder makes the keys, with gradient."""
+
+    def loss(self, query: Tensor, key: Tensor) -> Tensor:
+        """Embeddings of two context draws of M distinct tasks: [S, M, Z], [S, M, Z] -> [S]."""
+
+
+class Control(Protocol):
+    """A task-conditioned actor-critic learner."""
+
+    def build(self, space: Space, latent: int, numbers: Training, stream: Stream) -> dict[str, nn.Module]:
+        """The networks by name; `<name>_target` follows `<name>` and is not trained."""
+
+    def rates(self, numbers: Training) -> dict[str, float]:
+        """The learning rate of every trained network."""
+
+    def losses(self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training) -> Losses:
+        """One loss [S] per trained network, which alone it trains; z: the rows' embedding as each loss sees it."""
+
+    def act(self, nets: Nets, obs: Tensor, z: Tensor) -> Tensor:
+        """The deterministic action: [S, N, O], [S, N, Z] -> [S, N, A]."""
+
+
+Nets = Mapping[str, nn.Module]
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """A point in the space encoder × task loss × control."""
+
+    name: str
+    label: str
+    encoder: Encoder
+    task_loss: TaskLoss | None
+    control: Control
+    encoder_learns_from: tuple[str, ...] = ()
+    """The control losses whose gradient reaches the encoder; elsewhere z is detached."""
+    role: Literal["method", "upper", "lower"] = "method"
+    """upper and lower are the yardsticks between which scores are normalised."""
+
+
+@cache
+def algorithms() -> tuple[Algorithm, ...]:
+    """Every declared algorithm."""
+    return declared("algorithms", "ALGORITHMS")
+
+
+def find_algorithm(name: str) -> Algorithm:
+    """The algorithm of that name; BadInput with the nearest name where there is none."""
+    return by_name(algorithms(), name, "algorithm")

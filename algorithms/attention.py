@@ -1,0 +1,155 @@
+"""FOCAL++'s encoder: batch-wise gated attention over transitions, sequence-wise self-attention within each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from algorithms.algorithm import Space, Training
+from algorithms.stack import StackedLinear
+from datasets.randomness import Stream
+from datasets.transitions import Context
+
+
+def mean_one(score: Tensor) -> Tensor:
+    """Positive weights with mean 1 over the context, all 1 where scores are equal. [focalpp def. 3.7]
+
+    score: [S, M, K] -> [S, M, K]
+    """
+    return score.softmax(-1) * score.shape[-1]
+
+
+def weighted_mean(weight: Tensor, embedding: Tensor) -> Tensor:
+    """The gated estimate of a task's mean embedding. [focalpp eq. 18]  [S, M, K], [S, M, K, Z] -> [S, M, Z]."""
+    return (weight[..., None] * embedding).mean(2)
+
+
+def drop(x: Tensor, rate: float, stream: Stream | None) -> Tensor:
+    """Inverted dropout from each member's own generator; the identity without a stream.  [S, ...] -> [S, ...]."""
+    if stream is None or rate == 0.0:
+        return x
+    return x * (stream.uniform(*x.shape[1:]) >= rate) / (1.0 - rate)
+
+
+class StackedNorm(nn.Module):
+    """Layer normalisation with gain and offset a member.  [S, N, D] -> [S, N, D]."""
+
+    def __init__(self, width: int, stream: Stream) -> None:
+        super().__init__()
+        members = len(stream.generators)
+        self.gain = nn.Parameter(torch.ones(members, 1, width, device=stream.device))  # [S, 1, D]
+        self.offset = nn.Parameter(torch.zeros(members, 1, width, device=stream.device))  # [S, 1, D]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise each row."""
+        return torch.addcmul(self.offset, functional.layer_norm(x, x.shape[-1:]), self.gain)
+
+
+class Block(nn.Module):
+    """A pre-norm residual block over L tokens a transition: self-attention where asked for, then a feed-forward."""
+
+    def __init__(self, numbers: Training, sequence_wise: bool, stream: Stream) -> None:
+        super().__init__()
+        width = numbers.attention_width
+        self.heads, self.dropout, self.sequence_wise = numbers.attention_heads, numbers.dropout, sequence_wise
+        if sequence_wise:
+            self.attention_norm = StackedNorm(width, stream)
+            self.query_key_value = StackedLinear(width, 3 * width, stream)
+            self.mix = StackedLinear(width, width, stream)
+        self.forward_norm = StackedNorm(width, stream)
+        self.expand = StackedLinear(width, 4 * width, stream)
+        self.contract = StackedLinear(4 * width, width, stream)
+
+    def attend(self, x: Tensor, tokens: int) -> Tensor:
+        """Self-attention among each transition's tokens.  [S, N * L, D] -> [S, N * L, D]."""
+        parts = self.query_key_value(x).view(x.shape[0], -1, tokens, 3, self.heads, x.shape[-1] // self.heads)
+        query, key, value = parts.permute(3, 0, 1, 4, 2, 5)  # each [S, N, heads, L, D / heads]
+        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5  # [S, N, heads, L, L]
+        mixed = scores.softmax(-1) @ value  # [S, N, heads, L, D / heads]
+        return self.mix(mixed.transpose(2, 3).reshape(x.shape))
+
+    def forward(self, x: Tensor, tokens: int, dropout: Stream | None) -> Tensor:
+        """Add both branches to the residual stream."""
+        if self.sequence_wise:
+            x = x + drop(self.attend(self.attention_norm(x), tokens), self.dropout, dropout)
+        hidden = functional.gelu(self.expand(self.forward_norm(x)), approximate="tanh")
+        return x + drop(self.contract(hidden), self.dropout, dropout)
+
+
+class AttentionNet(nn.Module):
+    """The parameters of `Attention`: token embeddings, blocks, head, and the gate's bottleneck."""
+
+    def __init__(self, part: Attention, space: Space, numbers: Training, stream: Stream) -> None:
+        super().__init__()
+        width, widths = numbers.attention_width, part.token_widths(space)
+        self.embed = nn.ModuleList(StackedLinear(inputs, width, stream) for inputs in widths)
+        blocks = range(numbers.attention_blocks)
+        self.blocks = nn.ModuleList(Block(numbers, part.sequence_wise, stream) for _ in blocks)
+        self.head = StackedLinear(width, numbers.latent, stream)
+        if part.batch_wise:
+            inputs = sum(space.context_widths)
+            self.gate_embed = StackedLinear(inputs, width, stream)
+            self.squeeze = StackedLinear(width, max(1, width // numbers.attention_reduction), stream)
+            self.excite = StackedLinear(max(1, width // numbers.attention_reduction), 1, stream)
+            nn.init.zeros_(self.excite.weight)  # equal weights at the start: the gate begins as the identity
+            nn.init.zeros_(self.excite.bias)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Transitions embedded by blocks of self-attention over their fields, pooled with a learned weight each.
+
+    The two kinds of attention read the transition in parallel and meet in the weighted mean of eq. 18. `tokens`:
+    "fields" (s, a, r (, s'), as the text describes), "single" (the transition as one token, as the authors' code) or
+    "scalar" (every number its own token). `gate`: "mean_one" (Definition 3.7) or "sigmoid" (the authors' code).
+    """
+
+    batch_wise: bool
+    sequence_wise: bool
+    tokens: Literal["fields", "single", "scalar"] = "fields"
+    gate: Literal["mean_one", "sigmoid"] = "mean_one"
+
+    def latent(self, space: Space, numbers: Training) -> int:
+        """The preset's latent width."""
+        return numbers.latent
+
+    def token_widths(self, space: Space) -> tuple[int, ...]:
+        """The widths of a transition's tokens; without sequence-wise attention a transition is one token."""
+        fields = space.context_widths
+        if self.tokens == "single" or not self.sequence_wise:
+            return (sum(fields),)
+        return fields if self.tokens == "fields" else (1,) * sum(fields)
+
+    def build(self, space: Space, numbers: Training, stream: Stream) -> nn.Module:
+        """The network; ValueError where the heads do not divide the width."""
+        if numbers.attention_width % numbers.attention_heads:
+            raise ValueError(f"attention_heads {numbers.attention_heads} must divide "
+                             f"attention_width {numbers.attention_width}")  # fmt: skip
+        return AttentionNet(self, space, numbers, stream)
+
+    def encode(self, net: AttentionNet, context: Context, params: Tensor, dropout: Stream | None) -> Tensor:
+        """The gated mean embedding.  [S, M, K, ·] -> [S, M, Z]."""
+        each = self.each(net, context, dropout)
+        return weighted_mean(self.weights(net, context), each) if self.batch_wise else each.mean(2)
+
+    def each(self, net: AttentionNet, context: Context, dropout: Stream | None = None) -> Tensor:
+        """One embedding a transition, bounded by tanh.  [S, M, K, ·] -> [S, M, K, Z]."""
+        x = torch.cat(context.fields, -1).flatten(1, 2)  # [S, M * K, C]
+        tokens = x.split([embed.weight.shape[1] for embed in net.embed], -1)
+        x = torch.stack([embed(token) for embed, token in zip(net.embed, tokens, strict=True)], 2)  # [S, M * K, L, D]
+        x = x.flatten(1, 2)
+        for block in net.blocks:
+            x = block(x, len(tokens), dropout)
+        pooled = x.unflatten(1, (-1, len(tokens))).mean(2)  # [S, M * K, D]
+        return net.head(pooled).tanh().unflatten(1, context.obs.shape[1:3])
+
+    def weights(self, net: AttentionNet, context: Context) -> Tensor:
+        """The batch-wise gate: one scalar a transition from a bottleneck.  [S, M, K, ·] -> [S, M, K]."""
+        x = net.gate_embed(torch.cat(context.fields, -1).flatten(1, 2)).relu()
+        score = net.excite(net.squeeze(x).tanh()).view(context.obs.shape[:3])
+        # departs: the authors squash each score alone, so their weights neither compare nor sum
+        return mean_one(score) if self.gate == "mean_one" else 2.0 * score.sigmoid()

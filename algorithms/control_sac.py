@@ -1,0 +1,78 @@
+"""Task-conditioned soft actor-critic with a state-value critic, as in the paper's lineage (PEARL, FOCAL)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from algorithms.algorithm import Losses, Nets, Space, Training
+from algorithms.policy import Sampled, sample, split_head
+from algorithms.stack import StackedMLP, Twins
+from datasets.randomness import Stream
+from datasets.transitions import Rows
+
+
+def critic_loss(q: Tensor, reward: Tensor, alive: Tensor, next_value: Tensor, discount: float) -> Tensor:
+    """Both critics' squared error to r + discount V_target(s').  q: [2, S, N, 1], others [S, N, 1] -> [S]."""
+    target = reward + discount * alive * next_value
+    return (q - target).square().sum(0).mean((1, 2))
+
+
+def value_loss(value: Tensor, q_min: Tensor, log_prob: Tensor, temperature: float) -> Tensor:
+    """The value's squared error to the policy's soft value, min Q - temperature log pi.  [S, N, 1] -> [S]."""
+    return (value - (q_min - temperature * log_prob).detach()).square().mean((1, 2))
+
+
+def policy_loss(drawn: Sampled, q_min: Tensor, temperature: float, shrink: float) -> Tensor:
+    """Climb the soft value; means and log deviations are shrunk a little, as in the lineage.  [S, N, 1] -> [S]."""
+    climb = (temperature * drawn.log_prob - q_min).mean((1, 2))
+    return climb + shrink * (drawn.mean.square().mean((1, 2)) + drawn.log_std.square().mean((1, 2)))
+
+
+@dataclass(frozen=True)
+class Sac:
+    """Twin critics, state value with a target, tanh-Gaussian policy; entropy temperature fixed by the preset."""
+
+    log_std_low: float = -20.0
+    log_std_high: float = 0.0
+    shrink: float = 1e-3
+
+    def build(self, space: Space, latent: int, numbers: Training, stream: Stream) -> dict[str, nn.Module]:
+        """Critic, value, policy and the value's target."""
+        state, hidden = space.obs + latent, numbers.hidden
+        value = StackedMLP(state, hidden, 1, stream)
+        target = StackedMLP(state, hidden, 1, stream)
+        target.load_state_dict(value.state_dict())
+        return {
+            "critic": Twins(state + space.action, hidden, 1, stream),
+            "value": value,
+            "policy": StackedMLP(state, hidden, 2 * space.action, stream),
+            "value_target": target,
+        }
+
+    def rates(self, numbers: Training) -> dict[str, float]:
+        """The critic's rate for both value functions, the actor's for the policy."""
+        return {"critic": numbers.critic_lr, "value": numbers.critic_lr, "policy": numbers.actor_lr}
+
+    def losses(self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training) -> Losses:
+        """The three losses at one point of parameters, as Algorithm 1 computes them before any step."""
+        state = {name: torch.cat([rows.obs, belief], -1) for name, belief in z.items()}  # [S, N, O + Z]
+        with torch.no_grad():
+            next_value = nets["value_target"](torch.cat([rows.next_obs, z["critic"]], -1))
+        q = nets["critic"](torch.cat([state["critic"], rows.action], -1))  # [2, S, N, 1]
+        drawn = sample(nets["policy"](state["policy"]), noise, low=self.log_std_low, high=self.log_std_high)
+        q_min = nets["critic"](torch.cat([state["policy"], drawn.action], -1), frozen=True).amin(0)  # [S, N, 1]
+        reward, scale = rows.reward * numbers.reward_scale, numbers.temperature
+        return {
+            "critic": critic_loss(q, reward, rows.alive, next_value, numbers.discount),
+            "value": value_loss(nets["value"](state["value"]), q_min, drawn.log_prob, scale),
+            "policy": policy_loss(drawn, q_min, scale, self.shrink),
+        }
+
+    def act(self, nets: Nets, obs: Tensor, z: Tensor) -> Tensor:
+        """The tanh of the policy's mean.  [S, N, O], [S, N, Z] -> [S, N, A]."""
+        head = nets["policy"](torch.cat([obs, z], -1))
+        return split_head(head, self.log_std_low, self.log_std_high)[0].tanh()

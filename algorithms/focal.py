@@ -1,0 +1,16 @@
+"""FOCAL: a deterministic task embedding trained by a distance metric, apart from the policy (Li et al., ICLR 2021)."""
+
+from algorithms.algorithm import Algorithm
+from algorithms.control_sac import Sac
+from algorithms.encoders import MeanPool
+from algorithms.task_losses import DistanceMetric
+
+FOCAL = Algorithm(
+    name="focal",
+    label="FOCAL",
+    encoder=MeanPool(),
+    task_loss=DistanceMetric(power=2, eps=0.1),
+    control=Sac(),
+)
+
+ALGORITHMS = (FOCAL,)

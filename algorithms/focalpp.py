@@ -1,0 +1,32 @@
+"""FOCAL++: attention within a task, momentum contrast between tasks (Li et al., ICLR 2022), and its ablations."""
+
+from dataclasses import replace
+
+from algorithms.attention import Attention
+from algorithms.focal import FOCAL
+from algorithms.task_losses import MomentumContrast
+
+FOCALPP = replace(
+    FOCAL,
+    name="focalpp",
+    label="FOCAL++",
+    encoder=Attention(batch_wise=True, sequence_wise=True),
+    task_loss=MomentumContrast(temperature=0.5, momentum=0.9),
+)
+
+ALGORITHMS = (
+    FOCALPP,
+    replace(FOCALPP, name="focalpp-contrastive", label="FOCAL++ (contrastive)", encoder=FOCAL.encoder),
+    replace(
+        FOCALPP,
+        name="focalpp-batch",
+        label="FOCAL++ (batch-wise)",
+        encoder=Attention(batch_wise=True, sequence_wise=False),
+    ),
+    replace(
+        FOCALPP,
+        name="focalpp-seq",
+        label="FOCAL++ (seq-wise)",
+        encoder=Attention(batch_wise=False, sequence_wise=True),
+    ),
+)

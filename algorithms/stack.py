@@ -1,0 +1,80 @@
+"""Networks as stacks [S, in, out]: S independent networks in one matrix product."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from datasets.randomness import Stream
+
+
+class StackedLinear(nn.Module):
+    """S affine maps; member s starts as torch's Linear would, from its own generator.  [S, N, in] -> [S, N, out]."""
+
+    def __init__(self, inputs: int, outputs: int, stream: Stream) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter((2 * stream.uniform(inputs, outputs) - 1) * bound)  # [S, in, out]
+        self.bias = nn.Parameter((2 * stream.uniform(1, outputs) - 1) * bound)  # [S, 1, out]
+
+    def forward(self, x: Tensor, *, frozen: bool = False) -> Tensor:
+        """Apply; where frozen, gradient reaches x but not this map."""
+        weight, bias = (self.weight.detach(), self.bias.detach()) if frozen else (self.weight, self.bias)
+        return torch.baddbmm(bias, x, weight)
+
+
+class StackedMLP(nn.Module):
+    """S ReLU networks.  [S, N, in] -> [S, N, out]."""
+
+    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, stream: Stream) -> None:
+        super().__init__()
+        widths = (inputs, *hidden, outputs)
+        pairs = zip(widths[:-1], widths[1:], strict=True)
+        self.layers = nn.ModuleList(StackedLinear(i, o, stream) for i, o in pairs)
+
+    def forward(self, x: Tensor, *, frozen: bool = False) -> Tensor:
+        """Apply; where frozen, gradient reaches x but not the networks."""
+        *body, head = self.layers
+        for layer in body:
+            x = functional.relu(layer(x, frozen=frozen), inplace=True)
+        return head(x, frozen=frozen)
+
+
+class Twins(nn.Module):
+    """Two networks a member, as one stack of 2S.  [S, N, in] -> [2, S, N, out]."""
+
+    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, stream: Stream) -> None:
+        super().__init__()
+        first, second = (StackedMLP(inputs, hidden, outputs, stream) for _ in range(2))
+        for one, other in zip(first.parameters(), second.parameters(), strict=True):
+            one.data = torch.cat([one.data, other.data])
+        self.both = first
+
+    def forward(self, x: Tensor, *, frozen: bool = False) -> Tensor:
+        """Apply both; where frozen, gradient reaches x but not the networks."""
+        return self.both(x.repeat(2, 1, 1), frozen=frozen).unflatten(0, (2, -1))
+
+
+def minimise(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
+    """Step the optimiser on the sum over the stack: each member receives exactly its own gradient.  loss: [S]."""
+    params = [p for group in optimiser.param_groups for p in group["params"]]
+    for p, grad in zip(params, torch.autograd.grad(loss.sum(), params), strict=True):
+        p.grad = grad
+    optimiser.step()
+
+
+@torch.no_grad()
+def polyak(target: nn.Module, source: nn.Module, tau: float) -> None:
+    """Move the target towards the source: target <- (1 - tau) target + tau source."""
+    torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), tau)
+
+
+def adam(groups: Sequence[tuple[nn.Module, float]]) -> torch.optim.Adam:
+    """One fused Adam over several modules, each with its own learning rate."""
+    return torch.optim.Adam(
+        [{"params": list(module.parameters()), "lr": rate, "base": rate} for module, rate in groups], fused=True
+    )

@@ -1,0 +1,77 @@
+"""Losses that pull embeddings of one task together and push those of other tasks apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def info_nce(query: Tensor, keys: Tensor, own: Tensor, *, temperature: float) -> Tensor:
+    """Tell a query's own key from the other keys. [focalpp eq. 6]  [..., Z], [..., N, Z], [...] -> [...]."""
+    logits = (keys @ query[..., None]).squeeze(-1) / temperature  # [..., N]
+    return -logits.log_softmax(-1).gather(-1, own[..., None]).squeeze(-1)
+
+
+def matrix_contrast(query: Tensor, key: Tensor, *, temperature: float) -> Tensor:
+    """Eq. 6 for all T tasks at once, the trace of a log-softmax matrix. [focalpp eq. 7, 8]
+
+    Mean over tasks as in eq. 24; the M tasks are distinct.  [S, M, Z], [S, M, Z] -> [S]
+    """
+    logits = query @ key.transpose(1, 2) / temperature  # [S, M, M]
+    return -logits.log_softmax(-1).diagonal(dim1=1, dim2=2).mean(-1)
+
+
+def distance_metric(first: Tensor, second: Tensor, *, power: int, eps: float, push: float) -> Tensor:
+    """Squared distance within a task, inverse power of the distance across tasks. [focal distance metric]
+
+    Pairs are taken among both draws of M distinct tasks; the two kinds are averaged apart.  [S, M, Z] ×2 -> [S]
+    """
+    z = torch.cat([first, second], 1)  # [S, 2M, Z]
+    squared = (z[:, :, None] - z[:, None]).square().sum(-1)  # [S, 2M, 2M]
+    many = first.shape[1]
+    task = torch.arange(2 * many, device=z.device) % many
+    across = (task[:, None] != task).to(z.dtype)  # [2M, 2M]
+    pull = (first - second).square().sum(-1).mean(-1)  # [S]
+    apart = push / (squared.clamp_min(1e-12) ** (power / 2) + eps)  # [S, 2M, 2M]
+    return pull + (apart * across).sum((1, 2)) / across.sum()
+
+
+@dataclass(frozen=True)
+class DistanceMetric:
+    """FOCAL's metric learning. [focal distance metric]
+
+    departs: constants are the paper's; the authors' code has eps 0.1, weight 10, the root of the pull term and a mean
+    over latent dimensions, all of which `weight`, `root` and `mean_over_dims` select.
+    """
+
+    power: int = 2
+    eps: float = 0.1
+    push: float = 1.0
+    weight: float = 1.0
+    root: bool = False
+    mean_over_dims: bool = False
+    momentum: None = None
+
+    def loss(self, query: Tensor, key: Tensor) -> Tensor:
+        """[S, M, Z], [S, M, Z] -> [S]."""
+        scale = query.shape[-1] ** -0.5 if self.mean_over_dims else 1.0
+        query, key = query * scale, key * scale
+        loss = distance_metric(query, key, power=self.power, eps=self.eps, push=self.push)
+        if self.root:
+            pull = (query - key).square().sum(-1)  # [S, M]
+            loss = loss - pull.mean(-1) + (pull + 1e-3).sqrt().mean(-1)
+        return self.weight * loss
+
+
+@dataclass(frozen=True)
+class MomentumContrast:
+    """FOCAL++'s matrix-form momentum contrast: keys come from a slow copy of the encoder. [focalpp eq. 8]"""
+
+    temperature: float = 0.5
+    momentum: float = 0.9
+
+    def loss(self, query: Tensor, key: Tensor) -> Tensor:
+        """[S, M, Z], [S, M, Z] -> [S]."""
+        return matrix_contrast(query, key, temperature=self.temperature)

@@ -1,0 +1,1 @@
+"""Offline data of task families: stored on disk, cut into splits, sampled as meta-batches."""

@@ -1,0 +1,66 @@
+"""Meta-batches of static shapes, drawn from data that lie in memory as one packed tensor."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datasets.randomness import Stream
+from datasets.splits import SplitData
+from datasets.transitions import Context, MetaBatch, Rows
+
+
+class Layout(NamedTuple):
+    """The widths of a packed row: obs, action, dense reward, next obs, alive, context reward."""
+
+    obs: int
+    action: int
+    next_obs_in_context: bool
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """One width a field, in the packed order."""
+        return self.obs, self.action, 1, self.obs, 1, 1
+
+
+class Sampler:
+    """Draws transitions of chosen tasks, with replacement, from one packed tensor [T * N, F] on the device."""
+
+    def __init__(self, split: SplitData, params: NDArray[np.float64], layout: Layout, device: torch.device) -> None:
+        data = split.transitions
+        columns = (data.obs, data.action, data.reward[..., None], data.next_obs,
+                   ~data.terminated[..., None], split.context_reward[..., None])  # fmt: skip
+        packed = np.concatenate(columns, -1, dtype=np.float32)  # [T, N, F]
+        self.layout, self.capacity = layout, packed.shape[1]
+        self.packed = torch.from_numpy(packed).flatten(0, 1).to(device)  # [T * N, F]
+        self.count = torch.from_numpy(np.asarray(split.count)).to(device)  # [T]
+        self.params = torch.from_numpy(np.asarray(params, dtype=np.float32)).to(device)  # [T, P]
+
+    def _rows(self, task: Tensor, uniform: Tensor) -> tuple[Tensor, ...]:
+        """The fields of uniformly drawn rows of each task.  task: [S, M], uniform: [S, M, K] -> [S, M, K, ·]."""
+        row = (uniform * self.count[task][..., None]).long() + task[..., None] * self.capacity  # [S, M, K]
+        picked = self.packed.index_select(0, row.flatten()).view(*row.shape, -1)
+        return picked.split(self.layout.widths, -1)
+
+    def _context(self, fields: tuple[Tensor, ...]) -> Context:
+        obs, action, _, next_obs, _, reward = fields
+        return Context(obs, action, reward, next_obs if self.layout.next_obs_in_context else None)
+
+    def context(self, task: Tensor, uniform: Tensor) -> Context:
+        """A context of each task.  task: [S, M], uniform: [S, M, K]."""
+        return self._context(self._rows(task, uniform))
+
+    def meta_batch(self, stream: Stream, tasks: Tensor, sizes: tuple[int, int, int]) -> MetaBatch:
+        """M distinct tasks a member, two contexts of K and B control rows of each.  tasks: [T'], sizes: M, K, B."""
+        many, context, control = sizes
+        order = stream.uniform(len(tasks)).argsort(-1)[:, :many]
+        task = tasks[order]  # [S, M]
+        fields = self._rows(task, stream.uniform(many, 2 * context + control))
+        query, key, rows = zip(*(field.split((context, context, control), 2) for field in fields), strict=True)
+        obs, action, reward, next_obs, alive, _ = (field.flatten(1, 2) for field in rows)  # [S, M * B, ·]
+        return MetaBatch(self._context(query), self._context(key), Rows(obs, action, reward, next_obs, alive),
+                         self.params[task], task)  # fmt: skip

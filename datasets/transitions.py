@@ -1,0 +1,53 @@
+"""What flows through the house: transitions, the context an encoder reads, and the meta-batch an update consumes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Transitions(NamedTuple):
+    """Rows of a data set as arrays in memory, reward dense; leading axes are free."""
+
+    obs: NDArray[np.float32]  # [..., O]
+    action: NDArray[np.float32]  # [..., A]
+    reward: NDArray[np.float32]  # [...]
+    next_obs: NDArray[np.float32]  # [..., O]
+    terminated: NDArray[np.bool_]  # [...]
+
+
+class Context(NamedTuple):
+    """What the encoder sees of a task, one tensor a field, in the paper's order s, a, r (, s')."""
+
+    obs: Tensor  # [S, M, K, O]
+    action: Tensor  # [S, M, K, A]
+    reward: Tensor  # [S, M, K, 1]  sparsified
+    next_obs: Tensor | None = None  # [S, M, K, O]  where the dynamics differ between tasks
+
+    @property
+    def fields(self) -> tuple[Tensor, ...]:
+        """The fields there are."""
+        return tuple(field for field in self if field is not None)
+
+
+class Rows(NamedTuple):
+    """Control transitions of all tasks, one after another: N = M * B rows a stack member."""
+
+    obs: Tensor  # [S, N, O]
+    action: Tensor  # [S, N, A]
+    reward: Tensor  # [S, N, 1]  dense
+    next_obs: Tensor  # [S, N, O]
+    alive: Tensor  # [S, N, 1]  0 where the world ended, 1 elsewhere: the horizon does not end it
+
+
+class MetaBatch(NamedTuple):
+    """M distinct tasks of each stack member: two context draws and one control draw of each task."""
+
+    query: Context
+    key: Context
+    rows: Rows
+    params: Tensor  # [S, M, P]  true task parameters, standardised; only the oracle looks
+    task: Tensor  # [S, M]

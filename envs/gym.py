@@ -1,0 +1,79 @@
+"""Single tasks for gymnasium and its users: `gymnasium.make("comrl/SparsePointRobot-v0", task=3)`.
+
+Gymnasium 1.0 and later loads no plug-ins, so a program imports this module first, or names it in the id:
+`gymnasium.make("envs.gym:comrl/SparsePointRobot-v0", task=3)`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.wrappers import TimeLimit
+from numpy.typing import NDArray
+
+from envs.errors import BadInput
+from envs.family import Array, TaskFamily, families, find_family, sparsify
+
+Observation = NDArray[np.float32]
+Action = NDArray[np.float32]
+
+
+class SingleTask(gymnasium.Env[Observation, Action]):
+    """One task of a family; reward is dense, `terminated` means the world ended, the horizon is the wrapper's."""
+
+    def __init__(self, family: TaskFamily, task: int, params: Array) -> None:
+        self.family, self.task = family, task
+        self.params = params[None]  # [1, P]
+        self.world = family.simulator(self.params)
+        self.obs = np.zeros((1, family.obs_dim))  # [1, O]
+        self.observation_space = Box(-np.inf, np.inf, (family.obs_dim,), np.float32)
+        self.action_space = Box(-1.0, 1.0, (family.action_dim,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start an episode; a seed given here is the world's own, as in `envs.rollout`, and fixes all later starts."""
+        super().reset(seed=seed)
+        start = int(self.np_random.integers(2**31)) if seed is None else seed
+        self.obs = self.world.reset(np.array([start], dtype=np.int64))
+        return self.obs[0].astype(np.float32), {"task": self.task}
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Step the world; the encoder's view of the reward is `info["sparse_reward"]`. [focalpp eq. 35]"""
+        chosen = np.clip(np.asarray(action, dtype=np.float64), -1.0, 1.0)[None]  # [1, A]
+        next_obs, fell = self.world.step(chosen)
+        reward = self.family.reward(self.obs, chosen, next_obs, self.params)  # [1]
+        self.obs = next_obs
+        info = {"task": self.task, "sparse_reward": float(sparsify(reward, self.family.radius)[0])}
+        return next_obs[0].astype(np.float32), float(reward[0]), bool(fell[0]), False, info
+
+
+def single_task(family: str, task: int = 0) -> SingleTask:
+    """A task by its family's name and its number; what the registry calls."""
+    found = find_family(family)
+    if not 0 <= task < found.tasks:
+        raise BadInput(f"{family} has no task {task!r}; choose one from 0 to {found.tasks - 1}")
+    return SingleTask(found, task, found.sample_params()[task])
+
+
+def within_horizon(env: SingleTask) -> TimeLimit[Observation, Action]:
+    """The task as `gymnasium.make` gives it: reaching the family's horizon truncates."""
+    return TimeLimit(env, max_episode_steps=env.family.horizon)
+
+
+def register_families() -> None:
+    """Give every declared family its gymnasium id; a family that has one keeps it."""
+    for family in families():
+        if family.gym_id() not in gymnasium.registry:
+            gymnasium.register(
+                family.gym_id(),
+                entry_point="envs.gym:single_task",
+                max_episode_steps=family.horizon,
+                kwargs={"family": family.name},
+            )
+
+
+register_families()  # gymnasium's convention: importing the module that it is told to import registers
