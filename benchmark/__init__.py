@@ -1,1 +1,1 @@
-"""The identical protocol: generate data, train, test, keep results, report. It names no algorithm and no environment."""
+"""The identical protocol: generate, train, test, keep, report; it names no algorithm and no environment."""

@@ -1,13 +1,10 @@
-"""The ledger: results written once, with their birth certificate, read back whole, and never mixed across protocols."""
+"""The ledger: results written once with their birth certificate, read back whole, never mixed."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-import os
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,15 +16,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datasets.files import write_folder_whole
+from envs.discovery import suggestion
 from envs.errors import BadInput
 
 FORMAT = 1
+AGAIN = "give the command that made it again"
+APART = "train one of them again or keep it in another --results folder"
 Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One algorithm trained on one split of one environment, all its seeds: what it is, its curves, its test returns."""
+    """One algorithm trained on one split of one environment, all its seeds."""
 
     path: Path
     info: dict[str, Any]
@@ -91,7 +92,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Portrait:
-    """What a data set looks like: returns per split, learning curves, states; small enough to be kept with results."""
+    """What a data set looks like: returns, learning curves, states; small enough to keep with results."""
 
     path: Path
     info: dict[str, Any]
@@ -121,13 +122,13 @@ class Ledger:
         return tuple(sorted({run.protocol for run in self.runs}))
 
     def select(self, preset: str | None = None) -> Ledger:
-        """The runs of one protocol and the data sets they used; BadInput where that would mix what must not mix."""
+        """The runs of one protocol and their data sets; BadInput where that mixes what must not mix."""
         if preset is not None and preset not in self.protocols:
-            raise BadInput(f"no run follows preset {preset!r}; choose one of {', '.join(self.protocols) or 'none'}")
+            raise BadInput(f"no run follows preset {preset!r}; {suggestion(preset, self.protocols)}")
         if preset is None and len(self.protocols) > 1:
             raise BadInput(
-                f"these results follow {len(self.protocols)} presets ({' and '.join(self.protocols)}), and no table "
-                f"mixes two; choose one with --preset {self.protocols[0]}"
+                f"these results follow {len(self.protocols)} presets ({' and '.join(self.protocols)}), and no "
+                f"table mixes two; choose one with --preset {self.protocols[0]}"
             )
         runs = tuple(run for run in self.runs if preset in (None, run.protocol))
         _refuse_mixed(runs)
@@ -146,14 +147,13 @@ def _refuse_mixed(runs: Iterable[Run]) -> None:
         for key in sorted(mine.keys() | theirs.keys()):
             if mine.get(key) != theirs.get(key):
                 raise BadInput(
-                    f"{other.path.name} and {run.path.name} were trained with different {key} ({theirs.get(key)} and "
-                    f"{mine.get(key)}) under one preset; train one of them again or keep it in another --results folder"
+                    f"{other.path.name} and {run.path.name} were trained with different {key} "
+                    f"({theirs.get(key)} and {mine.get(key)}) under one preset; {APART}"
                 )
         other = first.setdefault((run.env, ""), run)
         if run.info["data_sha256"] != other.info["data_sha256"]:
             raise BadInput(
-                f"{other.path.name} and {run.path.name} were trained on different data sets; train one of them again "
-                "or keep it in another --results folder"
+                f"{other.path.name} and {run.path.name} were trained on different data sets; {APART}"
             )
 
 
@@ -224,25 +224,10 @@ def _write(folder: Path, card: str, info: Mapping[str, Any], files: Mapping[str,
     body = {**info, "format": FORMAT, "files": {name: _sha256(files[name]) for name in sorted(files)}}
     body["sha256_of_card"] = _card_hash(body)
     text = json.dumps(body, indent=1, allow_nan=False) + "\n"
-    _write_folder_whole(folder, {**files, card: text.encode()})
+    with write_folder_whole(folder) as part:
+        for name, content in {**files, card: text.encode()}.items():
+            (part / name).write_bytes(content)
     return folder
-
-
-def _write_folder_whole(folder: Path, files: Mapping[str, bytes]) -> None:
-    """All of these files appear under the folder's name at once; a folder that is there already is replaced."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        for name, content in files.items():
-            with (temporary / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.chmod(0o755)
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _read(path: Path, card: str, name_of: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -250,7 +235,8 @@ def _read(path: Path, card: str, name_of: Any) -> tuple[dict[str, Any], dict[str
     try:
         info = json.loads((path / card).read_bytes())
         if info["format"] > FORMAT:
-            raise BadInput(f"{path / card}: format {info['format']}, this code reads {FORMAT}; update comrl-bench")
+            newer = f"format {info['format']}, this code reads {FORMAT}"
+            raise BadInput(f"{path / card}: {newer}; update comrl-bench")
         files = {name: (path / name).read_bytes() for name in info["files"]}
         whole = info["sha256_of_card"] == _card_hash(info) and name_of(info) == path.name
         altered = [name for name in files if _sha256(files[name]) != info["files"][name]]
@@ -259,13 +245,13 @@ def _read(path: Path, card: str, name_of: Any) -> tuple[dict[str, Any], dict[str
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unreadable(path, error) from error
     for name in altered if whole else [card]:
-        raise BadInput(f"{path / name}: altered since it was written; delete {path} and run its command again")
+        raise BadInput(f"{path / name}: altered since it was written; delete its folder and {AGAIN}")
     return info, files
 
 
 def _unreadable(path: Path, error: Exception) -> BadInput:
     why = f"{type(error).__name__}: {error}"
-    return BadInput(f"{path}: unreadable ({why}); delete the folder and run its command again")
+    return BadInput(f"{path}: unreadable ({why}); delete the folder and {AGAIN}")
 
 
 def _card_hash(info: Mapping[str, Any]) -> str:

@@ -1,0 +1,102 @@
+"""The report's statistics against numbers found by other means: by hand, with scipy, with scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from benchmark import metrics
+
+
+def test_interquartile_mean_by_hand() -> None:
+    # sorted: -50 1 2 | 3 4 5 6 7 8 | 90 100 200
+    scores = np.array([[1, 90, 3, 4], [100, 6, 7, 8], [5, 2, -50, 200]], dtype=float)
+    by_hand = np.mean([3, 4, 5, 6, 7, 8])
+    assert metrics.interquartile_mean(scores) == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("shape", [(3, 20), (3, 5), (1, 7), (10, 1)])
+def test_interquartile_mean_is_the_trimmed_mean_of_scipy(shape: tuple[int, int]) -> None:
+    scores = np.random.default_rng(1).standard_cauchy(shape)
+    expected = stats.trim_mean(scores, 0.25, axis=None)
+    assert metrics.interquartile_mean(scores) == pytest.approx(expected)
+    stacked = np.stack([scores, scores + 1])
+    np.testing.assert_allclose(metrics.interquartile_mean(stacked), [expected, expected + 1])
+
+
+def test_spread_is_the_sample_standard_deviation() -> None:
+    assert metrics.spread([2, 4, 4, 4, 5, 5, 7, 9]) == pytest.approx(np.sqrt(32 / 7))
+    assert metrics.spread([3.0]) == 0.0
+
+
+def test_bootstrap_of_one_task_is_scipys_percentile_interval() -> None:
+    seeds = np.random.default_rng(2).normal(size=(30, 1))
+    low, high = metrics.stratified_bootstrap(seeds, metrics.mean_over_runs, resamples=20_000)
+    other = stats.bootstrap((seeds[:, 0],), np.mean, n_resamples=20_000, method="percentile", random_state=7)
+    assert low == pytest.approx(other.confidence_interval.low, abs=0.02)
+    assert high == pytest.approx(other.confidence_interval.high, abs=0.02)
+
+
+def test_bootstrap_is_stratified() -> None:
+    """Seeds that agree on every task leave nothing uncertain, however much the tasks differ."""
+    scores = np.tile(np.arange(20.0) * 100, (3, 1))
+    assert metrics.stratified_bootstrap(scores) == (950.0, 950.0)
+
+
+def test_bootstrap_of_three_seeds_by_enumeration() -> None:
+    """Three seeds, one task: all 27 resamples are equally likely, so the quantiles are known."""
+    seeds = np.array([[0.0], [1.0], [5.0]])
+    every = [np.mean([a, b, c]) for a in seeds for b in seeds for c in seeds]
+    low, high = metrics.stratified_bootstrap(seeds, metrics.mean_over_runs, resamples=50_000)
+    assert (low, high) == pytest.approx((min(every), max(every)))  # each end has probability 1/27 > 2.5 %
+    assert (low, high) == (0.0, 5.0)
+
+
+def test_bootstrap_repeats() -> None:
+    scores = np.random.default_rng(3).normal(size=(3, 20))
+    assert metrics.stratified_bootstrap(scores) == metrics.stratified_bootstrap(scores)
+    assert metrics.stratified_bootstrap(scores) != metrics.stratified_bootstrap(scores, seed=1)
+
+
+def test_probability_of_improvement_is_mann_whitney() -> None:
+    draw = np.random.default_rng(4)
+    ours, theirs = draw.integers(0, 6, (5, 8)), draw.integers(0, 5, (4, 8))
+    per_task = [stats.mannwhitneyu(ours[:, t], theirs[:, t]).statistic / 20 for t in range(8)]
+    assert metrics.probability_of_improvement(ours, theirs) == pytest.approx(np.mean(per_task))
+    assert metrics.probability_of_improvement(theirs, ours) == pytest.approx(1 - np.mean(per_task))
+    low, high = metrics.improvement_interval(ours, theirs)
+    assert 0 <= low < np.mean(per_task) < high <= 1
+
+
+def test_auc_is_scikit_learns() -> None:
+    draw = np.random.default_rng(5)
+    label = draw.random(500) < 0.3
+    score = np.round(draw.normal(size=500) + label, 1)  # rounded: many ties
+    assert metrics.auc(score, label) == pytest.approx(roc_auc_score(label, score))
+    assert metrics.auc([1, 2, 3, 4], [False, False, True, True]) == 1.0
+    assert np.isnan(metrics.auc([1, 2], [True, True]))
+
+
+def test_normalised_between_the_yardsticks() -> None:
+    value = metrics.normalised([-5.5, -5.0, -5.25], lower=-5.5, upper=-5.0)
+    np.testing.assert_allclose(value, [0.0, 1.0, 0.5])
+    assert np.isnan(metrics.normalised(1.0, lower=2.0, upper=2.0))
+
+
+def test_variances_against_literal_loops() -> None:
+    z = np.random.default_rng(6).normal(size=(4, 6, 3))  # [T, D, Z]
+    within = [np.var([z[t, d, k] for d in range(6)]) * 6 / 5 for t in range(4) for k in range(3)]
+    assert metrics.embedding_variance(z) == pytest.approx(np.mean(within))
+    centre = [[sum(z[t, d, k] for d in range(6)) / 6 for k in range(3)] for t in range(4)]
+    between = [np.var([centre[t][k] for t in range(4)]) * 4 / 3 for k in range(3)]
+    assert metrics.between_task_variance(z) == pytest.approx(np.mean(between))
+
+
+def test_threshold_is_where_equation_32_closes() -> None:
+    """At the threshold the interval of p' in eq. 32 is empty: its right end equals p = 1 - p_s."""
+    nonsparse, sparse = 0.3, 0.2
+    p = 1 - metrics.sparsity_threshold(nonsparse, sparse)
+    assert ((2 - p) * sparse - p * nonsparse) / (nonsparse + sparse) == pytest.approx(p)
+    assert metrics.sparsity_threshold(0.3, 0.2) == pytest.approx(0.6)
