@@ -1,0 +1,117 @@
+"""What there is: declared parts, data sets on the disk and runs in the ledger, as tables for `list` and `verify`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from datasets.splits import splits, splits_of
+from datasets.store import MANIFEST, QUALITIES, open_dataset
+from datasets.verify import verify
+from envs.errors import BadInput
+from envs.family import families
+
+
+def list_tables(data: Path, results: Path) -> list[tuple[str, pd.DataFrame]]:
+    """A titled table each of the environments, algorithms, splits, data sets and runs that there are."""
+    return [
+        ("Environments", pd.DataFrame([_environment(family) for family in families()])),
+        ("Algorithms", pd.DataFrame(_algorithms())),
+        ("Splits", pd.DataFrame([{"split": s.name, "made of": " + ".join(s.qualities)} for s in splits()])),
+        (f"Data sets in {data}", pd.DataFrame([_data_set(path) for path in data_sets(data)])),
+        (f"Runs in {results}", pd.DataFrame([_run(path) for path in _runs(results)])),
+    ]
+
+
+def verify_tables(data: Path, envs: Iterable[str]) -> tuple[pd.DataFrame, list[str]]:
+    """A row for each data set looked over, and one sentence for everything that is wrong."""
+    rows, problems = [], []
+    for env in envs:
+        try:
+            dataset = open_dataset(data, env)
+        except BadInput as error:
+            rows.append({"env": env, "files": 0, "episodes": 0, "transitions": 0, "problems": 1})
+            problems.append(str(error))
+            continue
+        files = verify(dataset)
+        found = [problem for file in files for problem in file["problems"]]
+        totals = {key: sum(file[key] for file in files) for key in ("episodes", "transitions")}
+        rows.append({"env": env, "files": len(files), **totals, "problems": len(found)})
+        problems += found
+    return pd.DataFrame(rows), problems
+
+
+def data_sets(data: Path) -> list[Path]:
+    """The folders below `data` that hold a data set, finished or not."""
+    files = [*data.glob(f"*/{MANIFEST}"), *data.glob("*/task-*.hdf5")]
+    return sorted({file.parent for file in files})
+
+
+def _environment(family: Any) -> dict[str, Any]:
+    return {
+        "environment": family.name,
+        "tasks (train + test)": f"{family.train_tasks} + {family.test_tasks}",
+        "horizon": family.horizon,
+        "observation": family.obs_dim,
+        "action": family.action_dim,
+        "splits": " ".join(split.name for split in splits_of(family)),
+    }
+
+
+def _algorithms() -> list[dict[str, Any]]:
+    from algorithms.algorithm import algorithms
+
+    return [{"algorithm": one.name, "label": one.label, "role": one.role} for one in algorithms()]
+
+
+def _data_set(folder: Path) -> dict[str, Any]:
+    try:
+        dataset = open_dataset(folder.parent, folder.name)
+        first = dataset.read_task(0).qualities
+    except BadInput as error:
+        return {"environment": folder.name, "state": str(error)}
+    tasks = dataset.task_set
+    size = sum((folder / name).stat().st_size for name in dataset.files)
+    return {
+        "environment": folder.name,
+        "tasks (train + test)": f"{len(tasks.train)} + {len(tasks.test)}",
+        "transitions of task 0": " + ".join(str(first[name].transitions.reward.size) for name in QUALITIES),
+        "preset": dataset.birth.preset,
+        "trainer": dataset.birth.trainer,
+        "seed": str(dataset.birth.seed),
+        "MB": f"{size / 1e6:.1f}",
+        "sha256": dataset.sha256[:8],
+        "state": "complete",
+    }
+
+
+def _runs(results: Path) -> list[Path]:
+    """The folders of runs that were written whole."""
+    return sorted(path for path in (results / "runs").glob("*") if path.is_dir() and path.name[0] != ".")
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    try:
+        info = json.loads((folder / "run.json").read_bytes())
+        spec = info["spec"]
+        return {
+            "environment": spec["env"],
+            "split": spec["split"],
+            "preset": spec["preset"],
+            "algorithm": spec["algo"],
+            "seeds": " ".join(map(str, spec["seeds"])),
+            "overrides": " ".join(f"{key}={value}" for key, value in spec["overrides"].items()),
+            "id": info["id"],
+            "data": info["data_sha256"][:8],
+            "minutes": f"{info['cost']['train_seconds'] / 60:.1f}",
+            "state": "complete",
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return {
+            "environment": folder.name,
+            "state": f"unreadable ({error}); delete {folder} and run it again",
+        }

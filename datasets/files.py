@@ -1,0 +1,175 @@
+"""Files are written whole or not at all, by one process at a time; a full disk is a sentence."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from envs.errors import BadInput
+
+PARTIAL = ".bench-partial"
+LOCK = ".bench-lock"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
+
+
+@contextmanager
+def write_whole(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write under; it becomes `path`, safe on the disk, when the block ends well."""
+    part = path.with_name(f".{path.name}{PARTIAL}")
+    try:
+        with disk_errors(path, part):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove(part)
+            yield part
+            _sync(part)
+            _rename(part, path)
+            _sync(path.parent, deep=False)
+    finally:
+        _remove(part)
+
+
+@contextmanager
+def write_folder_whole(path: Path) -> Iterator[Path]:
+    """The same for a folder: an empty one to fill, which takes the place of whatever is at `path`."""
+    with write_whole(path) as part:
+        part.mkdir()
+        yield part
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Own a folder and all below it, or BadInput; what a killed owner left half-written is removed."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = _lock(folder)
+    try:
+        with disk_errors(folder):
+            _sweep(folder)
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        os.close(handle)
+
+
+@contextmanager
+def disk_errors(path: Path, part: Path | None = None) -> Iterator[None]:
+    """A full disk, or a place that cannot be written to, is one sentence; `part` is what is there."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise _no_space(path, _size(part or path)) from error
+        if error.errno in REFUSED:
+            where = error.filename or path
+            raise BadInput(f"{where}: {error.strerror}; choose a folder that you may write to") from error
+        raise
+
+
+def require_space(folder: Path, size: int) -> None:
+    """BadInput at the door where the folder's disk has no room for so many bytes."""
+    free = shutil.disk_usage(_existing(folder)).free
+    if free < size:
+        raise _no_space(folder, size - free)
+
+
+def _no_space(path: Path, size: int) -> BadInput:
+    disk = _existing(path)
+    while not disk.is_mount() and disk != disk.parent:
+        disk = disk.parent
+    megabytes = max(1, -(-size // 10**6))
+    return BadInput(
+        f"no space left on {disk} for {path}: free {megabytes} MB or more there and give the same command "
+        "again; what is finished is kept"
+    )
+
+
+def _lock(folder: Path) -> int:
+    """The handle of the folder's lock, which the kernel lets go when the process ends, however it ends."""
+    path = folder / LOCK
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_open(handle, path):
+                os.truncate(handle, 0)
+                os.write(handle, str(os.getpid()).encode())
+                return handle
+            os.close(handle)  # its last owner removed it between our opening and our locking: try the new one
+        except BlockingIOError:
+            owner = os.read(handle, 32).decode() or "unknown"
+            os.close(handle)
+            raise BadInput(
+                f"{folder}: another process (number {owner}) is writing there; wait until it ends or choose "
+                "another folder"
+            ) from None
+
+
+def _is_open(handle: int, path: Path) -> bool:
+    """Whether the handle is of the file that now lies at the path."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _sweep(folder: Path) -> None:
+    """Remove partial files below a folder, but for folders with an owner of their own."""
+    for root, folders, files in os.walk(folder):
+        here = Path(root)
+        for name in [*folders, *files]:
+            if name.startswith(".") and name.endswith(PARTIAL):
+                _remove(here / name)
+        folders[:] = [
+            name for name in folders if (here / name).is_dir() and not (here / name / LOCK).exists()
+        ]
+
+
+def _rename(part: Path, path: Path) -> None:
+    """Give the part its name; a folder in the way is set aside first, as nothing replaces a full one."""
+    if not path.is_dir():
+        part.replace(path)
+        return
+    aside = path.with_name(f".{path.name}.old{PARTIAL}")
+    _remove(aside)
+    path.replace(aside)
+    part.replace(path)
+    _remove(aside)
+
+
+def _sync(path: Path, deep: bool = True) -> None:
+    """Have the disk hold a file, or a folder's entries and all below it."""
+    if deep and path.is_dir():
+        for child in path.iterdir():
+            _sync(child)
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    """The bytes in a file or below a folder; none where there is nothing."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above a path, itself included, that exists."""
+    path = path.absolute()
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    return path
