@@ -22,7 +22,7 @@ Action = NDArray[np.float32]
 
 
 class SingleTask(gymnasium.Env[Observation, Action]):
-    """One task of a family; reward is dense, `terminated` means the world ended, the horizon is the wrapper's."""
+    """One task of a family: dense reward; `terminated` says the world ended, the horizon is the wrapper's."""
 
     def __init__(self, family: TaskFamily, task: int, params: Array) -> None:
         self.family, self.task = family, task
@@ -35,7 +35,7 @@ class SingleTask(gymnasium.Env[Observation, Action]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start an episode; a seed given here is the world's own, as in `envs.rollout`, and fixes all later starts."""
+        """Start an episode; a seed is the world's own, as in `envs.rollout`, and fixes all later starts."""
         super().reset(seed=seed)
         start = int(self.np_random.integers(2**31)) if seed is None else seed
         self.obs = self.world.reset(np.array([start], dtype=np.int64))

@@ -1,0 +1,57 @@
+# Everything installs itself into .venv; PYTHON=/path/to/python3.12 chooses another interpreter for it.
+
+made := $(wildcard .venv/.python-*)
+PYTHON ?= $(if $(made),.venv/bin/python,python3)
+PYTEST ?= -n auto
+
+version := $(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+minor := $(if $(filter 3.%,$(version)),$(patsubst 3.%,%,$(version)),0)
+fresh := .venv/.python-$(version)
+bin := .venv/bin
+
+.PHONY: help demo test lint format install
+.DEFAULT_GOAL := help
+
+help:  ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: install  ## generate data, train FOCAL and FOCAL++, write the report
+	$(bin)/bench demo
+
+test: install  ## run the tests; PYTEST='-k gym' passes other arguments
+	$(bin)/python -m pytest $(PYTEST)
+
+lint: install  ## ruff and mypy
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+
+format: install  ## let ruff rewrite the files
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+
+install: .venv/.installed  ## make .venv with the tested versions
+
+.venv/.installed: .venv/.torch pyproject.toml
+	$(bin)/python -m pip install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.venv/.torch: $(fresh) constraints.txt
+	$(bin)/python -m pip install -c constraints.txt torch
+	@touch $@
+
+$(fresh):
+	@if [ -z "$(version)" ]; then \
+	    echo "There is no Python at $(PYTHON); choose one with: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; \
+	    exit 2; \
+	fi
+	@if [ "$(minor)" -lt 11 ]; then \
+	    echo "COMRL-Bench needs Python 3.11 or newer and $(PYTHON) is $(version); choose another with:" \
+	         "make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; \
+	    exit 2; \
+	fi
+	@if [ "$(minor)" -gt 13 ]; then \
+	    echo "Warning: COMRL-Bench is made for Python 3.11 to 3.13 and $(PYTHON) is $(version)." >&2; \
+	fi
+	"$(PYTHON)" -m venv --clear .venv
+	@touch $@
