@@ -1,0 +1,138 @@
+"""SAC per task, rollouts of its checkpoints, files: `bench generate-data`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from algorithms.behaviour import SacSettings, StackedSac
+from benchmark.protocol import Protocol, resolve
+from datasets.birth import Birth
+from datasets.files import locked, require_space
+from datasets.randomness import spread
+from datasets.store import MANIFEST, Checkpoints, Quality, missing_tasks, write_manifest, write_task
+from envs.errors import BadInput
+from envs.family import TaskFamily, TaskSet, find_family
+from envs.rollout import Episodes, Policy, rollout
+
+PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "h5py")
+
+Trainer = Callable[
+    [TaskFamily, TaskSet, Sequence[int], SacSettings, torch.device], Iterator[tuple[int, Policy, Policy]]
+]
+"""Trains the agents of some tasks; yields step, stochastic and mean policy of all, untrained first."""
+
+
+class Checkpoint(NamedTuple):
+    """The rollouts of some tasks' agents at one moment of their training."""
+
+    step: int
+    episodes: Episodes  # [S * E, H, ...]
+    returns: np.ndarray  # [S]  of the stochastic policy
+    deterministic: np.ndarray  # [S]
+
+
+def stacked(family: TaskFamily, task_set: TaskSet, tasks: Sequence[int], settings: SacSettings,
+            device: torch.device) -> Iterator[tuple[int, Policy, Policy]]:  # fmt: skip
+    """The default trainer: the tasks' agents as one stack."""
+    return StackedSac(family, task_set.params, tasks, settings, device).train()
+
+
+def sb3(family: TaskFamily, task_set: TaskSet, tasks: Sequence[int], settings: SacSettings,
+        device: torch.device) -> Iterator[tuple[int, Policy, Policy]]:  # fmt: skip
+    """The reference trainer: stable-baselines3, one task at a time on the CPU."""
+    from benchmark.behaviour_sb3 import train_task
+
+    (task,) = tasks
+    return train_task(family, task_set, task, settings, settings.seed)
+
+
+TRAINERS: dict[str, Trainer] = {"stacked": stacked, "sb3": sb3}
+
+
+def packages() -> dict[str, str]:
+    """The installed version of every package that can change a number."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def generate(env: str, data: Path, *, preset: str, overrides: dict[str, Any], trainer: str,
+             device: torch.device) -> dict[str, Any]:  # fmt: skip
+    """Make what is missing of a data set, and a row that sums it up; what is there is left as it is."""
+    family, protocol, start = find_family(env), resolve(preset, env, overrides), time.perf_counter()
+    task_set, folder = family.task_set(), data / env
+    if trainer not in TRAINERS:
+        raise BadInput(f"unknown trainer {trainer!r}; choose one of {', '.join(TRAINERS)}")
+    if protocol.behaviour.steps % protocol.behaviour.checkpoint_every:
+        raise BadInput("behaviour.steps must be a multiple of behaviour.checkpoint_every, or the last is lost")
+    settings = protocol.behaviour.model_dump() | protocol.data.model_dump()
+    birth = Birth(preset, trainer, protocol.behaviour.seed, settings, packages())
+    require_space(data, _bytes(family, protocol))
+    with locked(folder):
+        missing = missing_tasks(folder, family, task_set, birth)
+        if missing or not (folder / MANIFEST).exists():
+            _fill(folder, family, task_set, protocol, birth, missing, TRAINERS[trainer], device)
+            seconds = time.perf_counter() - start
+            write_manifest(folder, family, task_set, birth, {"seconds": seconds, "threads": torch.get_num_threads()})
+    return {"env": env, "tasks": family.tasks, "made now": len(missing), "trainer": trainer,
+            "preset": preset, "seconds": round(time.perf_counter() - start, 1), "folder": str(folder)}  # fmt: skip
+
+
+def _fill(folder: Path, family: TaskFamily, task_set: TaskSet, protocol: Protocol, birth: Birth,
+          missing: Sequence[int], trainer: Trainer, device: torch.device) -> None:  # fmt: skip
+    """Train every block that lacks a task, whole, so that its tasks come out as in an undisturbed run."""
+    size = 1 if trainer is sb3 else protocol.behaviour.block
+    starts = range(0, family.tasks, size)
+    blocks = [block for block in (range(s, min(s + size, family.tasks)) for s in starts) if set(block) & set(missing)]
+    with tqdm(total=sum(len(block) for block in blocks) * protocol.behaviour.steps, unit="step", unit_scale=True,
+              desc=f"SAC, {family.label}", smoothing=0.05) as bar:  # fmt: skip
+        for block in blocks:
+            seen: list[Checkpoint] = []
+            for step, sample, mean in trainer(family, task_set, block, protocol.behaviour, device):
+                bar.update(len(block) * (step - (seen[-1].step if seen else 0)))
+                seen.append(_roll(family, task_set, block, step, sample, mean, protocol))
+            steps = np.array([checkpoint.step for checkpoint in seen])
+            for member, task in enumerate(block):
+                curve = Checkpoints(
+                    steps,
+                    np.array([checkpoint.returns[member] for checkpoint in seen]),
+                    np.array([checkpoint.deterministic[member] for checkpoint in seen]),
+                )
+                if task in missing:
+                    write_task(folder, family, task_set, task, _qualities(seen, member, curve, len(block)), curve, birth)
+
+
+def _roll(family: TaskFamily, task_set: TaskSet, block: Sequence[int], step: int, sample: Policy, mean: Policy,
+          protocol: Protocol) -> Checkpoint:  # fmt: skip
+    """Stochastic episodes and one deterministic episode of every agent of the block."""
+    params, count = task_set.params[list(block)], protocol.data.episodes
+    seed_of = partial(spread, protocol.behaviour.seed, "episodes")
+    seeds = np.array([seed_of(task, step, episode) for task in block for episode in range(count)])
+    episodes = rollout(family, np.repeat(params, count, 0), sample, seeds)
+    greedy = rollout(family, params, mean, np.array([seed_of(task, step) for task in block]))
+    return Checkpoint(step, episodes, episodes.reward.sum(-1).reshape(-1, count).mean(-1), greedy.reward.sum(-1))
+
+
+def _qualities(seen: list[Checkpoint], member: int, curve: Checkpoints, block: int) -> dict[str, Quality]:
+    """Untrained, last, and in between the checkpoint whose return is nearest half-way, for one task."""
+    half_way = (curve.returns[0] + curve.returns[-1]) / 2
+    between = slice(1, -1) if len(seen) > 2 else slice(0, None)
+    medium = int(np.abs(curve.returns[between] - half_way).argmin()) + (between.start or 0)
+    chosen = {"expert": seen[-1], "medium": seen[medium], "random": seen[0]}
+    return {
+        name: Quality(at.step, Episodes(*(field.reshape(block, -1, *field.shape[1:])[member] for field in at.episodes)))
+        for name, at in chosen.items()
+    }
+
+
+def _bytes(family: TaskFamily, protocol: Protocol) -> int:
+    """Roughly what the data set takes on the disk, qualities and all."""
+    row = 4 * (2 * family.obs_dim + family.action_dim + 2)
+    return 3 * family.tasks * protocol.data.episodes * family.horizon * row + 2**20

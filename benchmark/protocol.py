@@ -1,0 +1,143 @@
+"""The protocol: presets resolved to numbers, `--set` applied to numbers and parts, and the id of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from algorithms.algorithm import Algorithm, Training
+from algorithms.behaviour import SacSettings
+from envs.discovery import suggestion
+from envs.errors import BadInput
+
+DEFAULT_PRESET = "lite"
+
+
+class Rollouts(BaseModel):
+    """How many episodes of each quality a task's file holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    episodes: int = Field(ge=1)
+
+
+class Protocol(BaseModel):
+    """All numbers of one preset for one environment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: str
+    data: Rollouts
+    behaviour: SacSettings
+    training: Training
+
+
+class RunSpec(BaseModel):
+    """What `bench run` was asked for, one algorithm on one split of one environment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    env: str
+    split: str
+    preset: str
+    algo: str
+    seeds: tuple[int, ...]
+    overrides: dict[str, Any]
+
+
+@cache
+def presets() -> dict[str, Any]:
+    """The preset file as it stands."""
+    return tomllib.loads(files("benchmark").joinpath("presets.toml").read_text())
+
+
+def resolve(preset: str, env: str, overrides: dict[str, Any] | None = None) -> Protocol:
+    """The preset's numbers for an environment, with overrides `section.field`; BadInput names what is unknown."""
+    if preset not in presets():
+        raise BadInput(f"unknown preset {preset!r}; {suggestion(preset, presets())}")
+    numbers = {key: dict(value) for key, value in presets()[preset].items() if key != "env"}
+    for section, values in presets()[preset].get("env", {}).get(env, {}).items():
+        numbers[section] |= values
+    for key, value in (overrides or {}).items():
+        section, _, field = key.partition(".")
+        if field not in numbers.get(section, {}):
+            known = [f"{name}.{field}" for name, values in numbers.items() for field in values]
+            raise BadInput(f"unknown setting {key!r}; {suggestion(key, known)}")
+        numbers[section][field] = value
+    try:
+        return Protocol(preset=preset, **numbers)
+    except ValidationError as error:
+        raise BadInput(_sentence(error, "setting ")) from None
+
+
+def parse_overrides(settings: Sequence[str], section: str) -> dict[str, Any]:
+    """`key=value` pairs; a key without a dot belongs to the section, a value is TOML or a plain word."""
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise BadInput(f"--set {setting}: write it as key=value, for example --set steps=1000")
+        key = key.strip() if "." in key else f"{section}.{key.strip()}"
+        if key in parsed:
+            raise BadInput(f"--set {key} is given twice; keep one")
+        try:
+            parsed[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed[key] = text.strip()
+    return parsed
+
+
+def override_algorithm(algorithm: Algorithm, key: str, value: Any) -> Algorithm:
+    """The algorithm with one field of one part changed, `part.field`; BadInput names what is unknown."""
+    name, _, field = key.partition(".")
+    part = getattr(algorithm, name, None)
+    if not is_dataclass(part) or field not in (known := [f.name for f in fields(part)]):
+        parts = {f.name: getattr(algorithm, f.name) for f in fields(algorithm)}
+        known = [f"{n}.{f.name}" for n, p in parts.items() if is_dataclass(p) for f in fields(p)]
+        raise BadInput(f"{algorithm.name} has no setting {key!r}; {suggestion(key, known)}")
+    try:
+        checked = TypeAdapter(get_type_hints(type(part))[field]).validate_python(value)
+    except ValidationError as error:
+        raise BadInput(_sentence(error, f"setting {key}")) from None
+    return replace(algorithm, **{name: replace(part, **{field: checked})})
+
+
+def split_overrides(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Overrides of the preset's numbers, and of the algorithm's parts."""
+    sections = {name for preset in presets().values() for name in preset}
+    numbers = {key: value for key, value in overrides.items() if key.partition(".")[0] in sections}
+    return numbers, {key: value for key, value in overrides.items() if key not in numbers}
+
+
+def describe(part: Any) -> Any:
+    """A tree of parts as plain values, each part with the name of its class."""
+    if is_dataclass(part) and not isinstance(part, type):
+        return {"part": type(part).__name__} | {f.name: describe(getattr(part, f.name)) for f in fields(part)}
+    return list(part) if isinstance(part, tuple) else part
+
+
+def run_id(algorithm: Algorithm, training: Training, spec: RunSpec, data_sha256: str) -> str:
+    """Eight hexadecimal digits of the hash of everything that decides the result, seeds included."""
+    settled = {
+        "algorithm": describe(algorithm),
+        "training": training.model_dump(),
+        "env": spec.env,
+        "split": spec.split,
+        "seeds": list(spec.seeds),
+        "data": data_sha256,
+    }
+    return hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _sentence(error: ValidationError, what: str) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    return f"{what}{name} = {first['input']!r}: {first['msg'].lower()}"
