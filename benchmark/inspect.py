@@ -1,4 +1,4 @@
-"""What there is: declared parts, data sets on the disk and runs in the ledger, as tables for `list` and `verify`."""
+"""What there is: declared parts, data sets on the disk and runs in the ledger, as tables."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from datasets.splits import splits, splits_of
+from datasets.splits import Split, splits, splits_of
 from datasets.store import MANIFEST, QUALITIES, open_dataset
 from datasets.verify import verify
 from envs.errors import BadInput
-from envs.family import families
+from envs.family import TaskFamily, families
 
 
 def list_tables(data: Path, results: Path) -> list[tuple[str, pd.DataFrame]]:
@@ -21,7 +21,7 @@ def list_tables(data: Path, results: Path) -> list[tuple[str, pd.DataFrame]]:
     return [
         ("Environments", pd.DataFrame([_environment(family) for family in families()])),
         ("Algorithms", pd.DataFrame(_algorithms())),
-        ("Splits", pd.DataFrame([{"split": s.name, "made of": " + ".join(s.qualities)} for s in splits()])),
+        ("Splits", pd.DataFrame([_split(split) for split in splits()])),
         (f"Data sets in {data}", pd.DataFrame([_data_set(path) for path in data_sets(data)])),
         (f"Runs in {results}", pd.DataFrame([_run(path) for path in _runs(results)])),
     ]
@@ -51,7 +51,7 @@ def data_sets(data: Path) -> list[Path]:
     return sorted({file.parent for file in files})
 
 
-def _environment(family: Any) -> dict[str, Any]:
+def _environment(family: TaskFamily) -> dict[str, Any]:
     return {
         "environment": family.name,
         "tasks (train + test)": f"{family.train_tasks} + {family.test_tasks}",
@@ -60,6 +60,11 @@ def _environment(family: Any) -> dict[str, Any]:
         "action": family.action_dim,
         "splits": " ".join(split.name for split in splits_of(family)),
     }
+
+
+def _split(split: Split) -> dict[str, Any]:
+    pooled = ", pooled over tasks and relabeled" if split.relabel else ""
+    return {"split": split.name, "made of": " + ".join(split.qualities) + pooled}
 
 
 def _algorithms() -> list[dict[str, Any]]:

@@ -55,5 +55,5 @@ def difference(there: Any, now: Any, name: str = "") -> str:
 
 
 def _short(value: Any) -> str:
-    text = dumps(value)
+    text = json.dumps(value)
     return text if len(text) <= 40 else text[:37] + "..."

@@ -22,10 +22,11 @@ REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
 def write_whole(path: Path) -> Iterator[Path]:
     """A name beside `path` to write under; it becomes `path`, safe on the disk, when the block ends well."""
     part = path.with_name(f".{path.name}{PARTIAL}")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(part)
     try:
         with disk_errors(path, part):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _remove(part)
             yield part
             _sync(part)
             _rename(part, path)

@@ -297,6 +297,8 @@ def _read_manifest(folder: Path, env: str) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_bytes())
         version = int(manifest["format"])
+        if version < FORMAT:
+            raise ValueError(f"format {version}")
     except (FileNotFoundError, NotADirectoryError):
         state = "is incomplete" if any(folder.glob("task-*.hdf5")) else "does not exist"
         raise BadInput(f"the data set {folder} {state}; run {command(env, folder)}") from None
