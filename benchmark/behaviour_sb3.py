@@ -77,7 +77,7 @@ def make_agent(family: TaskFamily, task_set: TaskSet, task: int, settings: SacSe
         train_freq=1,
         gradient_steps=settings.updates_per_step,
         ent_coef=f"auto_{settings.initial_temperature}",
-        target_entropy=settings.target_entropy_per_action * family.action_dim,
+        target_entropy=settings.target_entropy,
         policy_kwargs={"net_arch": list(settings.hidden)},
         seed=int(np.random.SeedSequence((seed, task)).generate_state(1)[0]),
         device="cpu",

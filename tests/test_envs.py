@@ -69,21 +69,19 @@ def test_params_are_the_same_at_every_call_and_belong_to_the_caller(family: Task
 def test_reward_is_pure_and_broadcasts(family: TaskFamily) -> None:
     params = family.sample_params()[:3]  # [3, P]
     steps = rollout(family, params, noisy_policy(family, 1), seeds(3))
-    rows = [
+    obs, action, next_obs = (
         field.reshape(-1, field.shape[-1]) for field in (steps.obs, steps.action, steps.next_obs)
-    ]  # [N, ·]
-    kept = [field.copy() for field in (*rows, params)]
-    every_task = family.reward(*(field[None] for field in rows), params[:, None])  # [3, N]
-    again = family.reward(*(field[None] for field in rows), params[:, None])
+    )  # each [N, ·]
+    kept = [field.copy() for field in (obs, action, next_obs, params)]
+    every_task = family.reward(obs[None], action[None], next_obs[None], params[:, None])
+    again = family.reward(obs[None], action[None], next_obs[None], params[:, None])
     np.testing.assert_array_equal(every_task, again)
-    every_task = np.broadcast_to(
-        every_task, (3, len(rows[0]))
-    )  # a reward that ignores params may lack their axis
-    for field, before in zip((*rows, params), kept, strict=True):
+    for field, before in zip((obs, action, next_obs, params), kept, strict=True):
         np.testing.assert_array_equal(field, before)
+    every_task = np.broadcast_to(every_task, (3, len(obs)))  # a reward without params may lack their axis
     for task in range(3):
-        for row in range(0, len(rows[0]), 7):
-            alone = family.reward(*(field[row] for field in rows), params[task])
+        for row in range(0, len(obs), 7):
+            alone = family.reward(obs[row], action[row], next_obs[row], params[task])
             np.testing.assert_array_equal(every_task[task, row], alone)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import re
 import subprocess
 import tomllib
@@ -141,6 +142,26 @@ def test_make_says_which_python_it_needs(tmp_path: Path, version: str) -> None:
     assert sentence in done.stderr
     assert "make test PYTHON=" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_make_installs_only_once(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 3.12\n")
+    python.chmod(0o755)
+    (tmp_path / ".venv").mkdir()
+    made = ("pyproject.toml", "constraints.txt", ".venv/.python-3.12", ".venv/.torch", ".venv/.installed")
+    for age, name in enumerate(made):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (age, age))
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+
+    def planned() -> str:
+        command = ["make", "--no-print-directory", "-n", "test", "PYTEST=-k gym", f"PYTHON={python}"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert planned() == ".venv/bin/python -m pytest -k gym\n"
+    os.utime(tmp_path / "constraints.txt", (9, 9))
+    assert "pip install -c constraints.txt torch" in planned()
 
 
 def test_every_dependency_has_a_tested_version() -> None:

@@ -33,8 +33,9 @@ SMALL = SacSettings(
     updates_per_step=1,
     checkpoint_every=20,
     initial_temperature=0.1,
-    target_entropy_per_action=-1.0,
+    target_entropy=-2.0,
     seed=0,
+    block=1,
 )
 
 
@@ -112,7 +113,7 @@ def test_samples_are_the_squashed_gaussian_around_the_mean() -> None:
 def test_settings_reach_the_agent() -> None:
     from benchmark.behaviour_sb3 import make_agent
 
-    settings = with_values(updates_per_step=2, initial_temperature=0.3, target_entropy_per_action=-0.75)
+    settings = with_values(updates_per_step=2, initial_temperature=0.3, target_entropy=-1.5)
     agent = make_agent(FAMILY, TASKS, 3, settings, 0)
     assert (agent.batch_size, agent.gamma, agent.tau, agent.learning_rate) == (16, 0.99, 0.005, 1e-3)
     assert (agent.learning_starts, agent.gradient_steps, agent.target_entropy) == (20, 2, -1.5)
