@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -145,3 +146,20 @@ def test_a_lock_is_given_back_and_held_once(tmp_path: Path) -> None:
                 pass
             assert below(tmp_path) == [".bench-lock"]
     assert below(tmp_path) == []
+
+
+def test_a_lock_file_that_its_last_owner_removes_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, handles = fcntl.flock, []
+
+    def slow(handle: int, operation: int) -> None:
+        real(handle, operation)
+        if not handles:  # the owner before us ends between our opening and our locking
+            (tmp_path / ".bench-lock").unlink()
+        handles.append(handle)
+
+    monkeypatch.setattr(fcntl, "flock", slow)
+    with locked(tmp_path), pytest.raises(BadInput, match="is writing there"), locked(tmp_path):
+        pass
+    assert len(handles) == 2
