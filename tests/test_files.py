@@ -151,7 +151,7 @@ def test_a_lock_is_given_back_and_held_once(tmp_path: Path) -> None:
 def test_a_lock_file_that_its_last_owner_removes_is_not_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, handles = fcntl.flock, []
+    real, handles = fcntl.flock, list[int]()
 
     def slow(handle: int, operation: int) -> None:
         real(handle, operation)
