@@ -40,27 +40,28 @@ class Sampler:
         self.count = torch.from_numpy(np.asarray(split.count)).to(device)  # [T]
         self.params = torch.from_numpy(np.asarray(params, dtype=np.float32)).to(device)  # [T, P]
 
-    def _rows(self, task: Tensor, uniform: Tensor) -> tuple[Tensor, ...]:
-        """The fields of uniformly drawn rows of each task.  task: [S, M], uniform: [S, M, K] -> [S, M, K, ·]."""
+    def fields(self, task: Tensor, uniform: Tensor) -> tuple[Tensor, ...]:
+        """The packed fields of uniformly drawn rows of each task.  task: [S, M], uniform: [S, M, K] -> [S, M, K, ·]."""
         row = (uniform * self.count[task][..., None]).long() + task[..., None] * self.capacity  # [S, M, K]
         picked = self.packed.index_select(0, row.flatten()).view(*row.shape, -1)
         return picked.split(self.layout.widths, -1)
 
-    def _context(self, fields: tuple[Tensor, ...]) -> Context:
+    def visible(self, fields: tuple[Tensor, ...]) -> Context:
+        """What an encoder sees of them."""
         obs, action, _, next_obs, _, reward = fields
         return Context(obs, action, reward, next_obs if self.layout.next_obs_in_context else None)
 
     def context(self, task: Tensor, uniform: Tensor) -> Context:
         """A context of each task.  task: [S, M], uniform: [S, M, K]."""
-        return self._context(self._rows(task, uniform))
+        return self.visible(self.fields(task, uniform))
 
     def meta_batch(self, stream: Stream, tasks: Tensor, sizes: tuple[int, int, int]) -> MetaBatch:
         """M distinct tasks a member, two contexts of K and B control rows of each.  tasks: [T'], sizes: M, K, B."""
         many, context, control = sizes
         order = stream.uniform(len(tasks)).argsort(-1)[:, :many]
         task = tasks[order]  # [S, M]
-        fields = self._rows(task, stream.uniform(many, 2 * context + control))
+        fields = self.fields(task, stream.uniform(many, 2 * context + control))
         query, key, rows = zip(*(field.split((context, context, control), 2) for field in fields), strict=True)
         obs, action, reward, next_obs, alive, _ = (field.flatten(1, 2) for field in rows)  # [S, M * B, ·]
-        return MetaBatch(self._context(query), self._context(key), Rows(obs, action, reward, next_obs, alive),
+        return MetaBatch(self.visible(query), self.visible(key), Rows(obs, action, reward, next_obs, alive),
                          self.params[task], task)  # fmt: skip

@@ -41,7 +41,7 @@ def goal_reward(obs: Array, action: Array, next_obs: Array, params: Array) -> Ar
 
 def wind_reward(obs: Array, action: Array, next_obs: Array, params: Array) -> Array:
     """Minus the distance of the new position from the one goal; the wind acts through the dynamics alone."""
-    return -np.linalg.norm(next_obs - WIND_GOAL, axis=-1)
+    return -np.linalg.norm(next_obs - WIND_GOAL + 0.0 * params, axis=-1)  # params only lend their shape
 
 
 def semicircle_goals() -> Array:

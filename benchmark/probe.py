@@ -1,0 +1,118 @@
+"""Look inside trained encoders: embeddings, the gate's weights, variance against sparsity, the two theorems."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from algorithms.attention import Attention
+from algorithms.learner import KEY_ENCODER, State
+from benchmark.evaluate import draws, embed
+from benchmark.theorems import identity_of_losses, order_of_losses
+from datasets.randomness import Stream, spread
+from datasets.sampler import Sampler
+from datasets.transitions import Context
+from envs.family import TaskFamily, TaskSet, sparsify
+
+if TYPE_CHECKING:
+    from benchmark.run import Job
+
+DRAWS = 32  # contexts a task
+TASKS = 20  # training tasks whose gate and sparsity are looked at
+RATIOS = np.arange(0.0, 0.96, 0.05)
+Arrays = dict[str, NDArray]
+
+
+def probe(state: State, job: Job) -> Arrays:
+    """All there is to see, leading axis the seeds; nothing for encoders that learn nothing."""
+    if not list(state.nets["encoder"].parameters()):
+        return {}
+    sampler, family, tasks = job.sampler(job.split), job.family, job.dataset.task_set
+    seeds = [spread(seed, "probe") for seed in job.spec.seeds]
+    stream = Stream(seeds, sampler.packed.device)
+    found = embeddings(state, sampler, tasks, stream)
+    radius = job.split.radius(family)
+    if radius is not None:
+        found |= sparsity(state, sampler, family, tasks, radius, stream)
+    return {name: np.asarray(value.cpu() if isinstance(value, Tensor) else value) for name, value in found.items()}
+
+
+def embeddings(state: State, sampler: Sampler, tasks: TaskSet, stream: Stream) -> dict[str, Tensor]:
+    """z of many contexts of every task, and both theorems on the training tasks."""
+    everyone, size = range(len(tasks.params)), state.numbers.context_batch
+    z = torch.stack([embed(state, *draws(sampler, everyone, stream, size)) for _ in range(DRAWS)], 2)  # [S, T, D, Z]
+    some = list(tasks.train[: state.numbers.meta_batch])
+    task_loss = state.algorithm.task_loss
+    temperature = getattr(task_loss, "temperature", 1.0)
+    slow = KEY_ENCODER if KEY_ENCODER in state.nets else "encoder"
+    query = embed(state, *draws(sampler, some, stream, size))
+    key = embed(state, *draws(sampler, some, stream, size), net=slow)
+    return {
+        "z": z,
+        "theorem31": identity_of_losses(query, key, temperature=temperature),
+        "theorem32": order_of_losses(z[:, some]),
+    }
+
+
+@torch.no_grad()
+def sparsity(state: State, sampler: Sampler, family: TaskFamily, tasks: TaskSet, radius: float,
+             stream: Stream) -> dict[str, Tensor | NDArray]:  # fmt: skip
+    """The gate's weight of each transition, and the embedding's variance as contexts hold more sparse ones."""
+    some = list(tasks.train[:: max(1, len(tasks.train) // TASKS)][:TASKS])
+    task = torch.tensor(some, device=stream.device).expand(len(stream.generators), -1)  # [S, M]
+    fields = sampler.fields(task, stream.uniform(len(some), 4 * state.numbers.test_context))
+    context, absolute = sampler.visible(fields), absolutely_sparse(fields, family, tasks, radius)  # absolute: [S, M, K]
+    found: dict[str, Tensor | NDArray] = {}
+    encoder, net = state.algorithm.encoder, state.nets["encoder"]
+    if isinstance(encoder, Attention) and encoder.batch_wise:
+        found |= {
+            "gate_weight": encoder.weights(net, context).flatten(1),
+            "gate_nonzero": (context.reward[..., 0] != 0).flatten(1),
+            "gate_absolute": absolute.flatten(1),
+        }
+    each = encoder.each(net, context)  # [S, M, K, Z]
+    size = state.numbers.context_batch
+    variances = []
+    for ratio in RATIOS:
+        contexts = (mixed_context(context, absolute, ratio, size, stream) for _ in range(DRAWS))
+        z = [embed(state, mixed, sampler.params[task]) for mixed in contexts]
+        variances.append(torch.stack(z, 2).var(2).mean((1, 2)))  # [S]
+    return found | {
+        "sparsity_ratio": RATIOS,
+        "sparsity_variance": torch.stack(variances, -1),  # [S, R]
+        "var_nonsparse": masked_variance(each, ~absolute).mean((1, 2)),
+        "var_sparse": masked_variance(each, absolute).mean((1, 2)),
+    }
+
+
+def absolutely_sparse(fields: tuple[Tensor, ...], family: TaskFamily, tasks: TaskSet, radius: float) -> Tensor:
+    """Transitions whose sparse reward is zero in every task of the family. [focalpp def. 3.5]  -> [S, M, K]."""
+    obs, action, _, next_obs = (field.flatten(0, 2).cpu().double().numpy() for field in fields[:4])  # [N, ·]
+    zero = np.ones(len(obs), dtype=bool)
+    for params in tasks.params:
+        zero &= sparsify(family.reward(obs, action, next_obs, params), radius) == 0
+    return torch.from_numpy(zero).view(fields[0].shape[:3]).to(fields[0].device)
+
+
+def mixed_context(context: Context, absolute: Tensor, ratio: float, size: int, stream: Stream) -> Context:
+    """Contexts in which a given fraction of transitions is absolutely sparse.  absolute: [S, M, K] -> [S, M, size]."""
+    order = absolute.to(torch.int8).argsort(dim=-1, stable=True)  # the informative ones first
+    sparse = absolute.sum(-1, keepdim=True)  # [S, M, 1]
+    telling = absolute.shape[-1] - sparse
+    uniform = stream.uniform(absolute.shape[1], size)  # [S, M, size]
+    wants_sparse = torch.arange(size, device=uniform.device) < round(ratio * size)
+    place = torch.where(wants_sparse, telling + (uniform * sparse).long(), (uniform * telling).long())
+    picked = order.gather(-1, place.clamp_max(absolute.shape[-1] - 1))[..., None]  # [S, M, size, 1]
+    return Context(*(field.gather(2, picked.expand(-1, -1, -1, field.shape[-1])) for field in context.fields))
+
+
+def masked_variance(values: Tensor, mask: Tensor) -> Tensor:
+    """The variance over the chosen transitions.  [S, M, K, Z], [S, M, K] -> [S, M, Z]."""
+    weight = mask[..., None].to(values.dtype)
+    count = weight.sum(2).clamp_min(2.0)  # [S, M, 1]
+    mean = (weight * values).sum(2) / count
+    return (weight * (values - mean[:, :, None]).square()).sum(2) / (count - 1)

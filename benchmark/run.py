@@ -1,0 +1,209 @@
+"""Train and test one algorithm on one split of one environment: `bench run`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from algorithms.algorithm import Algorithm, Space, Training, find_algorithm
+from algorithms.learner import State, start, update
+from benchmark.evaluate import evaluate
+from benchmark.generate import packages
+from benchmark.ledger import run_name, write_run
+from benchmark.portrait import keep_portrait
+from benchmark.probe import probe
+from benchmark.protocol import RunSpec, describe, override_algorithm, resolve, run_id, split_overrides
+from benchmark.provenance import git_revision
+from datasets.files import locked, write_whole
+from datasets.sampler import Layout, Sampler
+from datasets.splits import Split, find_split, load_split, splits_of
+from datasets.store import Dataset, open_dataset
+from envs.errors import BadInput
+from envs.family import TaskFamily, find_family
+
+
+@dataclass
+class Job:
+    """Everything that one run needs, settled and checked before anything is computed."""
+
+    spec: RunSpec
+    algorithm: Algorithm
+    training: Training
+    family: TaskFamily
+    dataset: Dataset
+    device: torch.device
+    samplers: dict[str, Sampler] = field(default_factory=dict)
+
+    @cached_property
+    def id(self) -> str:
+        """Of everything that decides the result."""
+        return run_id(self.algorithm, self.training, self.spec, self.dataset.sha256)
+
+    @property
+    def split(self) -> Split:
+        """The split that it trains on."""
+        return find_split(self.spec.split, self.family)
+
+    @property
+    def contexts(self) -> list[Split]:
+        """The splits that contexts come from in the last test: its own first, then all of the same radius."""
+        alike = [s for s in splits_of(self.family) if s.relabel == self.split.relabel and s != self.split]
+        return [self.split, *alike]
+
+    def sampler(self, split: Split) -> Sampler:
+        """The split's data on the device, read once."""
+        if split.name not in self.samplers:
+            tasks = self.dataset.task_set
+            known = tasks.params[list(tasks.train)]
+            params = (tasks.params - known.mean(0)) / np.maximum(known.std(0), 1e-6)  # [T, P]
+            layout = Layout(self.family.obs_dim, self.family.action_dim, self.family.dynamics_differ)
+            data = load_split(self.dataset, split, pool_per_task=self.training.relabeled_pool)
+            self.samplers[split.name] = Sampler(data, params, layout, self.device)
+        return self.samplers[split.name]
+
+    def fresh(self) -> State:
+        """The stack of seeds at step 0."""
+        space = Space(self.family.obs_dim, self.family.action_dim, len(self.family.param_names),
+                      self.family.dynamics_differ)  # fmt: skip
+        return start(self.algorithm, self.training, space, self.spec.seeds, self.device)
+
+    def test(self, state: State, split: Split) -> pd.DataFrame:
+        """Returns on the test tasks with contexts from a split."""
+        return evaluate(state, self.spec.seeds, self.sampler(split), self.family, self.dataset.task_set, split.name)
+
+
+def prepare_job(spec: RunSpec, data: Path, device: torch.device) -> Job:
+    """Settle a spec; BadInput names whatever is unknown, missing or impossible."""
+    family, algorithm = find_family(spec.env), find_algorithm(spec.algo)
+    find_split(spec.split, family)
+    if len(set(spec.seeds)) < len(spec.seeds) or min(spec.seeds) < 0:
+        raise BadInput(f"--seeds {' '.join(map(str, spec.seeds))}: give different seeds, none below 0")
+    numbers, parts = split_overrides(spec.overrides)
+    training = resolve(spec.preset, spec.env, numbers).training
+    for key, value in parts.items():
+        algorithm = override_algorithm(algorithm, key, value)
+    if training.meta_batch > family.train_tasks:
+        raise BadInput(f"training.meta_batch {training.meta_batch} exceeds the {family.train_tasks} training tasks "
+                       f"of {family.name}, which must be distinct; lower it")  # fmt: skip
+    return Job(spec, algorithm, training, family, open_dataset(data, spec.env, check=True), device)
+
+
+def settings_id(job: Job) -> str:
+    """The id that the run would have without seeds: runs that share it are one experiment."""
+    return run_id(job.algorithm, job.training, job.spec.model_copy(update={"seeds": ()}), job.dataset.sha256)
+
+
+def present_seeds(job: Job, results: Path) -> set[int]:
+    """The seeds of this very experiment that are already in the ledger."""
+    cards = [json.loads(path.read_bytes()) for path in results.glob("runs/*/run.json")]
+    return {seed for card in cards if card["settings_id"] == settings_id(job) for seed in card["spec"]["seeds"]}
+
+
+def run(spec: RunSpec, data: Path, results: Path, device: torch.device) -> dict[str, Any]:
+    """Train the seeds that the ledger lacks as one stack, test them, keep all; a row that sums it up."""
+    job = prepare_job(spec, data, device)
+    there = present_seeds(job, results)
+    row = {"env": spec.env, "split": spec.split, "algo": spec.algo, "seeds": " ".join(map(str, spec.seeds))}
+    absent = tuple(seed for seed in spec.seeds if seed not in there)
+    if not absent:
+        return row | {"done": "already there"}
+    job.spec = spec.model_copy(update={"seeds": absent})
+    work = results / "work" / run_name(card(job))
+    with locked(work):
+        keep_portrait(job.dataset, results)
+        state, curves, seconds = train(job, work / "checkpoint.pt")
+        returns = pd.concat([job.test(state, split) for split in job.contexts], ignore_index=True)
+        cost = {"train_seconds": seconds, "gradient_steps": state.step,
+                "encoder_parameters": _count(state, "encoder"), "parameters": _count(state, "")}  # fmt: skip
+        path = write_run(results, card(job) | {"cost": cost}, curves, returns, probe(state, job))
+        (work / "checkpoint.pt").unlink()
+    work.rmdir()
+    score = job.family.scores[0].name
+    own = returns[returns["context"] == spec.split].groupby("seed")[score].mean()
+    return row | {"seeds": " ".join(map(str, absent)), "score": score, "mean": round(own.mean(), 3),
+                  "std": round(own.std(ddof=0), 3), "seconds": round(seconds), "done": path.name}  # fmt: skip
+
+
+def train(job: Job, checkpoint: Path) -> tuple[State, pd.DataFrame, float]:
+    """Train to the last step, testing on the way; goes on from the checkpoint where there is one."""
+    state, numbers = job.fresh(), job.training
+    curves: list[dict[str, Any]] = []
+    seconds = 0.0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True, map_location=job.device)
+        state.restore(saved["state"])
+        curves, seconds = saved["curves"], saved["seconds"]
+    sampler, split = job.sampler(job.split), job.split
+    tasks = torch.tensor(job.dataset.task_set.train, device=job.device)
+    sizes = (numbers.meta_batch, numbers.context_batch, numbers.control_batch)
+    if not curves:
+        curves += _curve_rows(job, state, {})
+    title = f"{job.algorithm.label}, {job.family.label}, {split.label}, seeds {' '.join(map(str, job.spec.seeds))}"
+    with tqdm(total=numbers.steps, initial=state.step, unit="step", desc=title, smoothing=0.05) as bar:
+        while state.step < numbers.steps:
+            began, total = time.perf_counter(), {}
+            steps = min(numbers.eval_every - state.step % numbers.eval_every, numbers.steps - state.step)
+            for _ in range(steps):
+                losses = update(state, sampler.meta_batch(state.noise, tasks, sizes))
+                total = {name: total.get(name, 0.0) + loss for name, loss in losses.items()}
+                bar.update()
+            seconds += time.perf_counter() - began
+            curves += _curve_rows(job, state, {name: (value / steps).tolist() for name, value in total.items()})
+            bar.set_postfix({job.family.scores[0].name: f"{_latest(curves, job):.2f}"})
+            with write_whole(checkpoint) as part:
+                torch.save({"state": state.snapshot(), "curves": curves, "seconds": seconds}, part)
+    return state, pd.DataFrame(curves), seconds
+
+
+def card(job: Job) -> dict[str, Any]:
+    """The run's birth certificate."""
+    tasks = job.dataset.task_set
+    return {
+        "id": job.id,
+        "settings_id": settings_id(job),
+        "spec": json.loads(job.spec.model_dump_json()),
+        "role": job.algorithm.role,
+        "label": job.algorithm.label,
+        "env_label": job.family.label,
+        "algorithm": describe(job.algorithm),
+        "training": job.training.model_dump(),
+        "scores": [[score.name, score.label] for score in job.family.scores],
+        "task_set": {"seed": tasks.seed, "train": tasks.train, "test": tasks.test, "params": tasks.params.tolist()},
+        "data_sha256": job.dataset.sha256,
+        "train_split_radius": job.split.radius(job.family),
+        "provenance": {"git": git_revision(), "packages": packages(), "threads": torch.get_num_threads(),
+                       "device": str(job.device)},
+    }  # fmt: skip
+
+
+def _curve_rows(job: Job, state: State, losses: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """One row a seed: mean test returns at this step, and mean losses since the last."""
+    scores = [score.name for score in job.family.scores]
+    means = job.test(state, job.split).groupby("seed")[scores].mean()
+    return [
+        {"seed": seed, "step": state.step}
+        | {name: float(means.loc[seed, name]) for name in scores}
+        | {f"loss_{name}": values[member] for name, values in losses.items()}
+        for member, seed in enumerate(job.spec.seeds)
+    ]
+
+
+def _latest(curves: Sequence[dict[str, Any]], job: Job) -> float:
+    latest = curves[-len(job.spec.seeds) :]
+    return float(np.mean([row[job.family.scores[0].name] for row in latest]))
+
+
+def _count(state: State, prefix: str) -> int:
+    """Parameters of one seed's networks whose name starts so, targets and key encoders apart."""
+    nets = [net for name, net in state.nets.items() if name.startswith(prefix) and "_" not in name]
+    return sum(p.numel() for net in nets for p in net.parameters()) // len(state.noise.generators)
