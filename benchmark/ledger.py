@@ -108,6 +108,11 @@ class Portrait:
         """Label of every score by name; the first is the headline."""
         return dict(self.info["scores"])
 
+    def splits(self, score: str) -> list[str]:
+        """The splits whose episodes were scored so."""
+        names = [name.removeprefix("return_") for name in self.arrays if name.startswith("return_")]
+        return [name.removesuffix(f"_{score}") for name in names if name.endswith(f"_{score}")]
+
 
 @dataclass(frozen=True)
 class Ledger:
@@ -127,8 +132,8 @@ class Ledger:
             raise BadInput(f"no run follows preset {preset!r}; {suggestion(preset, self.protocols)}")
         if preset is None and len(self.protocols) > 1:
             raise BadInput(
-                f"these results follow {len(self.protocols)} presets ({' and '.join(self.protocols)}), and no "
-                f"table mixes two; choose one with --preset {self.protocols[0]}"
+                f"these results follow {len(self.protocols)} presets ({' and '.join(self.protocols)}), "
+                f"and no table mixes two; choose one with --preset {self.protocols[0]}"
             )
         runs = tuple(run for run in self.runs if preset in (None, run.protocol))
         _refuse_mixed(runs)

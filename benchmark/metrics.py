@@ -33,14 +33,26 @@ def mean_over_runs(values: ArrayLike) -> Array:
     return np.asarray(values, dtype=np.float64).mean((-2, -1))
 
 
-def stratified_bootstrap(
-    scores: ArrayLike, statistic: Statistic = interquartile_mean, *, seed: int = 0, resamples: int = RESAMPLES
+def bootstrap(
+    scores: ArrayLike, statistic: Statistic = interquartile_mean, *, whole_seeds: bool = False, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % percentile interval of a statistic when every task's seeds are drawn again.  scores: [S, T]."""
+    """95 % percentile interval of a statistic when seeds are drawn again.  scores: [S, T].
+
+    Stratified, as is usual, every task draws its own seeds. But the tasks of one seed share one policy and
+    its luck: drawing `whole_seeds` keeps that together, and is the wider and safer interval of the two.
+    """
+    return _interval(statistic(_redrawn(scores, np.random.default_rng(seed), whole_seeds)))
+
+
+def _redrawn(scores: ArrayLike, draw: np.random.Generator, whole_seeds: bool) -> Array:
+    """The table again and again, its seeds redrawn: [S, T] -> [RESAMPLES, S, T]."""
     table = np.asarray(scores, dtype=np.float64)
-    draws = np.random.default_rng(seed).integers(len(table), size=(resamples, *table.shape))
-    again = np.take_along_axis(table[None], draws, axis=1)  # [resamples, S, T]
-    low, high = np.quantile(statistic(again), [0.025, 0.975])
+    rows = draw.integers(len(table), size=(RESAMPLES, len(table), 1 if whole_seeds else table.shape[1]))
+    return np.take_along_axis(table[None], np.broadcast_to(rows, (RESAMPLES, *table.shape)), axis=1)
+
+
+def _interval(values: Array) -> tuple[float, float]:
+    low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -51,16 +63,12 @@ def probability_of_improvement(ours: ArrayLike, theirs: ArrayLike) -> Array:
 
 
 def improvement_interval(
-    ours: ArrayLike, theirs: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES
+    ours: ArrayLike, theirs: ArrayLike, *, whole_seeds: bool = False, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % stratified bootstrap interval of the probability of improvement.  [S, T], [S', T]."""
+    """95 % bootstrap interval of the probability of improvement, seeds redrawn.  [S, T], [S', T]."""
     draw = np.random.default_rng(seed)
-    again = []
-    for table in (np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)):
-        rows = draw.integers(len(table), size=(resamples, *table.shape))
-        again.append(np.take_along_axis(table[None], rows, axis=1))
-    low, high = np.quantile(probability_of_improvement(*again), [0.025, 0.975])
-    return float(low), float(high)
+    again = [_redrawn(table, draw, whole_seeds) for table in (ours, theirs)]
+    return _interval(probability_of_improvement(*again))
 
 
 def auc(score: ArrayLike, positive: ArrayLike) -> float:

@@ -33,31 +33,41 @@ def test_spread_is_the_sample_standard_deviation() -> None:
 
 def test_bootstrap_of_one_task_is_scipys_percentile_interval() -> None:
     seeds = np.random.default_rng(2).normal(size=(30, 1))
-    low, high = metrics.stratified_bootstrap(seeds, metrics.mean_over_runs, resamples=20_000)
-    other = stats.bootstrap((seeds[:, 0],), np.mean, n_resamples=20_000, method="percentile", random_state=7)
-    assert low == pytest.approx(other.confidence_interval.low, abs=0.02)
-    assert high == pytest.approx(other.confidence_interval.high, abs=0.02)
+    low, high = metrics.bootstrap(seeds, metrics.mean_over_runs)
+    other = stats.bootstrap((seeds[:, 0],), np.mean, n_resamples=2_000, method="percentile", random_state=7)
+    assert low == pytest.approx(other.confidence_interval.low, abs=0.03)
+    assert high == pytest.approx(other.confidence_interval.high, abs=0.03)
 
 
 def test_bootstrap_is_stratified() -> None:
     """Seeds that agree on every task leave nothing uncertain, however much the tasks differ."""
     scores = np.tile(np.arange(20.0) * 100, (3, 1))
-    assert metrics.stratified_bootstrap(scores) == (950.0, 950.0)
+    assert metrics.bootstrap(scores) == (950.0, 950.0)
+
+
+def test_whole_seeds_keep_the_luck_that_a_seeds_tasks_share() -> None:
+    """Seeds that are lucky on every task alike: only whole seeds show how much the mean can move."""
+    luck = np.array([[-1.0], [0.0], [1.0]]) + np.zeros((3, 20))
+    assert metrics.bootstrap(luck, metrics.mean_over_runs, whole_seeds=True) == (-1.0, 1.0)
+    low, high = metrics.bootstrap(luck, metrics.mean_over_runs)
+    assert high - low < 0.5
+    low, high = metrics.improvement_interval(luck, luck, whole_seeds=True)
+    assert low < 0.1 and high > 0.9
 
 
 def test_bootstrap_of_three_seeds_by_enumeration() -> None:
     """Three seeds, one task: all 27 resamples are equally likely, so the quantiles are known."""
     seeds = np.array([[0.0], [1.0], [5.0]])
     every = [np.mean([a, b, c]) for a in seeds for b in seeds for c in seeds]
-    low, high = metrics.stratified_bootstrap(seeds, metrics.mean_over_runs, resamples=50_000)
+    low, high = metrics.bootstrap(seeds, metrics.mean_over_runs)
     assert (low, high) == pytest.approx((min(every), max(every)))  # each end has probability 1/27 > 2.5 %
     assert (low, high) == (0.0, 5.0)
 
 
 def test_bootstrap_repeats() -> None:
     scores = np.random.default_rng(3).normal(size=(3, 20))
-    assert metrics.stratified_bootstrap(scores) == metrics.stratified_bootstrap(scores)
-    assert metrics.stratified_bootstrap(scores) != metrics.stratified_bootstrap(scores, seed=1)
+    assert metrics.bootstrap(scores) == metrics.bootstrap(scores)
+    assert metrics.bootstrap(scores) != metrics.bootstrap(scores, seed=1)
 
 
 def test_probability_of_improvement_is_mann_whitney() -> None:

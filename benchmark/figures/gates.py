@@ -1,0 +1,135 @@
+"""What the batch-wise gate does with sparse context: its weights by reward, and the variance it saves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import to_rgb
+
+from benchmark import metrics
+from benchmark.figures import Figure, style
+from benchmark.figures.views import Entry, by_setting, headline_split, paper, published, report_entries
+from benchmark.ledger import Ledger
+
+INFORMATIVE, EMPTY, OTHER = "#D55E00", "#0072B2", "#555555"
+
+
+def weight_densities(ledger: Ledger) -> Any:
+    """Density of the gate's weights for transitions with and without reward, with AUC. [focalpp Fig. 5c]"""
+    chosen = sorted(report_entries(ledger, "gate_weight"), key=lambda entry: entry.split == headline_split())
+    if not chosen:
+        return None
+    figure, axes = style.panels(len(chosen), height=2.0)
+    for axis, entry in zip(axes, chosen, strict=True):
+        _draw_density(axis, entry)
+    for axis in axes[:: min(3, len(axes))]:
+        axis.set_ylabel("density")
+    style.legend_below(figure, axes)
+    return figure
+
+
+def gate_auc(entry: Entry) -> list[float]:
+    """AUC of the gate's weight as a sign of non-zero against absolutely zero reward, for every seed."""
+    weight, nonzero, absolute = (entry.probe(f"gate_{name}") for name in ("weight", "nonzero", "absolute"))
+    assert weight is not None and nonzero is not None and absolute is not None
+    kept = nonzero | absolute  # [S, n]
+    return [metrics.auc(w[k], n[k]) for w, n, k in zip(weight, nonzero, kept, strict=True)]
+
+
+def _draw_density(axis: Any, entry: Entry) -> None:
+    weight, nonzero, absolute = (entry.probe(f"gate_{name}") for name in ("weight", "nonzero", "absolute"))
+    assert weight is not None and nonzero is not None and absolute is not None
+    bins = np.linspace(0, max(np.quantile(weight, 0.998), 1.5), 41)
+    classes = (
+        ("absolutely zero reward", absolute, EMPTY),
+        ("zero for this task, not for all", ~absolute & ~nonzero, OTHER),
+        ("non-zero reward", nonzero, INFORMATIVE),
+    )
+    for label, member, colour in classes:
+        if not member.any():
+            continue
+        values = np.clip(weight[member], bins[0], bins[-1])
+        fill = (*to_rgb(colour), 0.0 if colour == OTHER else 0.35)
+        axis.hist(
+            values, bins, density=True, histtype="stepfilled", fc=fill, ec=colour, linewidth=0.9, label=label
+        )
+    values = gate_auc(entry)
+    spread = f" ({min(values):.3f}–{max(values):.3f})" if len(values) > 1 else ""
+    axis.set_title(f"{entry.label}\n{entry.setting}", fontsize=7)
+    axis.text(
+        0.98, 0.97, f"AUC {np.mean(values):.3f}{spread}", ha="right", va="top", transform=axis.transAxes
+    )
+    axis.set_xlabel("weight (mean 1)")
+    axis.set_xlim(bins[0], bins[-1])
+    axis.set_ylim(top=1.2 * axis.get_ylim()[1])
+
+
+def variance_against_sparsity(ledger: Ledger) -> Any:
+    """Variance of z against the sparse share of the context, eq. 34's threshold. [focalpp Fig. 6]"""
+    chosen = report_entries(ledger, "sparsity_variance")
+    if not chosen:
+        return None
+    groups = by_setting(chosen)
+    figure, axes = style.panels(len(groups), columns=2, height=2.6)
+    colour = style.colours(ledger)
+    for axis, group in zip(axes, groups.values(), strict=True):
+        gated = [_draw_variance(axis, entry, colour[entry.label]) for entry in group]
+        thresholds = [text for text in gated if text]
+        if thresholds:
+            text = "\n".join(["eq. 34's threshold", *thresholds])
+            axis.text(0.98, 0.04, text, ha="right", va="bottom", transform=axis.transAxes, fontsize=6.5)
+        axis.axvline(published("report", "sparsity_threshold"), color=style.QUIET, linewidth=3, zorder=0)
+        axis.set_yscale("log")
+        axis.set_xlim(0, 1)
+        axis.set_title(group[0].setting)
+        axis.set_xlabel("share of absolutely sparse transitions in the context")
+        axis.set_ylabel("variance of z over context draws")
+        axis.grid(axis="y")
+    style.legend_below(figure, axes)
+    return figure
+
+
+def _draw_variance(axis: Any, entry: Entry, colour: str) -> str:
+    """Mean over seeds, every seed thinly; a gated encoder tells its own threshold."""
+    ratio, variance = entry.first.probe["sparsity_ratio"], entry.probe("sparsity_variance")  # [R], [S, R]
+    nonsparse, sparse = entry.probe("var_nonsparse"), entry.probe("var_sparse")
+    assert variance is not None
+    told = ""
+    if nonsparse is not None and sparse is not None and "gate_weight" in entry.first.probe:
+        threshold = float(np.mean(metrics.sparsity_threshold(nonsparse, sparse)))
+        axis.axvline(threshold, color=colour, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
+        told = f"{entry.label}: {threshold:.2f}"
+    axis.plot(ratio, variance.T, color=colour, linewidth=0.5, alpha=0.4)
+    axis.plot(ratio, variance.mean(0), color=colour, label=entry.label, marker="o", markersize=2.2)
+    return told
+
+
+FIGURES = (
+    Figure(
+        name="fig5c",
+        title="Fig. 5c: batch-wise attention weights",
+        kind="figure",
+        make=weight_densities,
+        caption="Weight that the batch-wise gate gives to transitions with non-zero reward, with zero "
+        "reward for this task but not for every task, and with zero reward for every task (absolutely "
+        "sparse); all seeds pooled, the last bin holds what lies beyond. AUC: mean (range) over seeds of "
+        "telling non-zero from absolutely zero by the weight alone; the paper reports "
+        f"{paper()['report']['gate_auc']} on relabeled data.",
+        section="Sparse context",
+        needs="bench run --env {relabeled_envs} --algo {algos} --split {relabeled}",
+    ),
+    Figure(
+        name="fig6",
+        title="Fig. 6: variance against sparsity",
+        kind="figure",
+        make=variance_against_sparsity,
+        caption="Variance of the mean embedding over context draws that hold a given share of absolutely "
+        "sparse transitions, averaged over tasks and latent dimensions; bold: mean over seeds. Dashed: the "
+        "share above which eq. 34 promises that a learned gate lowers the variance, estimated from the "
+        "same encoder's embeddings of sparse and non-sparse transitions. Grey band: where the paper's "
+        f"curves cross (about {paper()['report']['sparsity_threshold']}).",
+        section="Sparse context",
+        needs="bench run --env {relabeled_envs} --algo {algos} --split {relabeled}",
+    ),
+)

@@ -1,0 +1,167 @@
+"""What the protocol was and what it cost: Tables 5 and 6 beside the paper's, seconds and gradient steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from benchmark.figures import Figure
+from benchmark.figures.views import (
+    Entry,
+    by_setting,
+    entries,
+    headline_split,
+    paper,
+    portrait_of,
+    published,
+)
+from benchmark.ledger import Ledger, Run
+from benchmark.tables import NONE, number, once, plain
+
+PLAIN_LABELS = {"steps": "gradient steps", "tau": "target network rate", "temperature": "entropy temperature"}
+
+
+def environments(ledger: Ledger) -> pd.DataFrame | None:
+    """Tasks and goal radius of every training set, the paper's beside. [focalpp Table 5]"""
+    rows = []
+    relabeled = paper()["report"]["relabeled_split"]
+    for (env, split), group in by_setting(entries(ledger)).items():
+        if split not in (headline_split(), relabeled):
+            continue
+        info = group[0].first.info
+        told = published("environments", env) or {}
+        rows.append(
+            {
+                "training set": group[0].setting,
+                "training tasks": len(info["task_set"]["train"]),
+                "paper's training tasks": told.get("train_tasks"),
+                "test tasks": len(info["task_set"]["test"]),
+                "paper's test tasks": told.get("test_tasks"),
+                "goal radius": info["train_split_radius"],
+                "paper's goal radius": told.get("radius", {}).get(split),
+            }
+        )
+    return pd.DataFrame(rows, dtype=object) if rows else None
+
+
+def show_environments(frame: pd.DataFrame) -> pd.DataFrame:
+    """Each number with the paper's beside it."""
+    shown = frame.map(plain)
+    return shown.set_axis(
+        [name if not name.startswith("paper") else "paper" for name in shown.columns], axis=1
+    )
+
+
+def hyperparameters(ledger: Ledger) -> pd.DataFrame | None:
+    """The preset's numbers as the runs have them, the paper's beside. [focalpp Table 6]"""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries(ledger):
+        name = published("environments", entry.env, "group") or entry.env
+        groups.setdefault(name, []).append(entry)
+    if not groups:
+        return None
+    rows, named = [], set()
+    for line in paper()["table6"]:
+        named.add(line["key"].removeprefix("training."))
+        row: dict[str, Any] = {"setting": line["label"]}
+        for group, members in groups.items():
+            row[group] = _values(ledger, members, line["key"])
+            row[f"{group}, paper"] = plain(line.get(group))
+        rows.append(row)
+    for key in dict.fromkeys(key for run in ledger.runs for key in run.info["training"] if key not in named):
+        row = {"setting": PLAIN_LABELS.get(key, key.replace("_", " "))}
+        for group, members in groups.items():
+            row[group], row[f"{group}, paper"] = _values(ledger, members, f"training.{key}"), NONE
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _values(ledger: Ledger, members: list[Entry], key: str) -> str:
+    """The distinct values of a setting over runs, as a person writes them."""
+    found = []
+    for run in (run for entry in members for run in entry.runs):
+        value = _transitions(ledger, run) if key == "transitions" else _lookup(run.info, key.split("."))
+        if value is not None and value not in found:
+            found.append(value)
+    return ", ".join(plain(value) for value in found) or NONE
+
+
+def _lookup(tree: Any, keys: list[str]) -> Any:
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
+def _transitions(ledger: Ledger, run: Run) -> int | None:
+    """Transitions per task in the split that the run was trained on, where the portrait knows them."""
+    portrait = portrait_of(ledger, run.env)
+    counts = portrait.info.get("transitions", {}) if portrait else {}
+    return counts.get(run.split)
+
+
+def costs(ledger: Ledger) -> pd.DataFrame | None:
+    """Seconds, gradient steps and encoder size of every run."""
+    rows = []
+    for entry in entries(ledger):
+        for run in entry.runs:
+            cost, birth = run.info["cost"], run.info["provenance"]
+            rows.append(
+                {
+                    "environment": entry.setting,
+                    "algorithm": entry.label,
+                    "seeds": len(run.spec["seeds"]),
+                    "gradient steps": int(cost["gradient_steps"]),
+                    "train_seconds": float(cost["train_seconds"]),
+                    "steps_per_second": cost["gradient_steps"] / max(cost["train_seconds"], 1e-9),
+                    "encoder parameters": int(cost["encoder_parameters"]),
+                    "device": f"{birth['device']}, threads: {birth['threads']}",
+                }
+            )
+    return pd.DataFrame(rows) if rows else None
+
+
+def show_costs(frame: pd.DataFrame) -> pd.DataFrame:
+    """Minutes and rates, readable."""
+    shown = frame.map(number)
+    shown["environment"] = once(frame["environment"])
+    shown["train_seconds"] = frame["train_seconds"].map("{:.0f}".format)
+    shown["steps_per_second"] = frame["steps_per_second"].map("{:.1f}".format)
+    return shown.rename(columns={"train_seconds": "training, s", "steps_per_second": "gradient steps / s"})
+
+
+FIGURES = (
+    Figure(
+        name="table5",
+        title="Table 5: training sets",
+        kind="table",
+        make=environments,
+        show=show_environments,
+        caption="Tasks and goal radius (in units of reward; none: dense context) of every training set. "
+        "The split into training and test tasks is drawn once and is the same for every algorithm and "
+        "seed.",
+        section="Protocol",
+        needs="bench run --env {envs}",
+    ),
+    Figure(
+        name="table6",
+        title="Table 6: numbers of the preset",
+        kind="table",
+        make=hyperparameters,
+        caption="The numbers that the runs of this report were trained with, shared by all algorithms, "
+        "beside the paper's Table 6. A dash: the paper does not print it, or the part does not exist here.",
+        section="Protocol",
+        needs="bench run --env {envs}",
+    ),
+    Figure(
+        name="cost",
+        title="Cost",
+        kind="table",
+        make=costs,
+        show=show_costs,
+        caption="Wall-clock seconds of training with evaluation, all seeds of a run at once as one stack; "
+        "a gradient step updates every seed's networks once.",
+        section="Protocol",
+        needs="bench run --env {envs}",
+    ),
+)

@@ -1,0 +1,198 @@
+"""The report: every declared table and figure of a ledger, as files and as one page that stands alone."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from benchmark import tables
+from benchmark.figures import SECTIONS, Figure, style
+from benchmark.figures.views import entries, headline_split, method_labels, paper, split_rank
+from benchmark.ledger import Ledger, Run, read_ledger
+from datasets.files import locked, write_folder_whole
+from envs.discovery import declared
+from envs.errors import BadInput
+from envs.family import families
+
+GENERATOR = "comrl-bench report"
+INLINE_SVG = 350_000  # bytes; a figure with more ink than that is shown as pixels
+
+
+@dataclass(frozen=True)
+class Made:
+    """A table or figure as the page shows it: HTML, and the files that hold it."""
+
+    figure: Figure
+    body: str
+    files: tuple[str, ...]
+
+
+def write_report(results: Path, out: Path, preset: str | None = None, progress: bool = True) -> Path:
+    """Make the whole report from a results folder, in place of an older one; the path of its page."""
+    ledger = read_ledger(results)
+    if not ledger.runs:
+        raise BadInput(f"{results}: no runs yet; make some with `bench run`")
+    ledger = ledger.select(preset)
+    _refuse_foreign(out)
+    figures = _in_order(declared("benchmark.figures", "FIGURES"))
+    lock = out.with_name(f".{out.name}.lock")
+    with locked(lock), write_folder_whole(out) as part:
+        made = [_make(figure, ledger, part) for figure in tqdm(figures, desc="report", disable=not progress)]
+        absent = [figure for figure, body in zip(figures, made, strict=True) if body is None]
+        page = _page(ledger, [body for body in made if body], absent)
+        (part / "index.html").write_text(page, encoding="utf-8")
+    lock.rmdir()
+    return out / "index.html"
+
+
+def _in_order(figures: Iterable[Figure]) -> list[Figure]:
+    """By section; a section of somebody else's making comes last."""
+    return sorted(
+        figures, key=lambda f: SECTIONS.index(f.section) if f.section in SECTIONS else len(SECTIONS)
+    )
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Never take the place of a folder that is not a report."""
+    page = out / "index.html"
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not page.is_file() or GENERATOR not in page.read_text(encoding="utf-8", errors="replace")[:2000]:
+        raise BadInput(f"{out}: exists and is not a report; choose another folder with --out")
+
+
+def _make(figure: Figure, ledger: Ledger, folder: Path) -> Made | None:
+    """Make one table or figure and write its files; None where the ledger has nothing for it."""
+    with style.styled():
+        product = figure.make(ledger)
+        if product is None:
+            return None
+        return (
+            _write_table(figure, product, folder)
+            if figure.kind == "table"
+            else _write_figure(figure, product, folder)
+        )
+
+
+def _write_table(figure: Figure, frame: pd.DataFrame, folder: Path) -> Made:
+    shown = figure.show(frame) if figure.show else tables.printed(frame)
+    texts = {
+        "md": tables.markdown(shown),
+        "csv": frame.to_csv(index=False, lineterminator="\n"),
+        "tex": tables.latex(shown, f"{figure.title}. {figure.caption}", figure.name),
+    }
+    files = {f"tables/{figure.name}.{ending}": text.encode() for ending, text in texts.items()}
+    return Made(figure, tables.html(shown), _write(files, folder))
+
+
+def _write_figure(figure: Figure, drawing: Any, folder: Path) -> Made:
+    import matplotlib.pyplot as plt
+
+    svg, png = style.render(drawing, "svg"), style.render(drawing, "png")
+    width = drawing.get_figwidth()
+    plt.close(drawing)
+    kind, content = ("svg+xml", svg) if len(svg) <= INLINE_SVG else ("png", png)
+    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    image = f'<img src="{source}" alt="{figure.title}" style="width: {width / style.PAGE:.0%}">'
+    files = {f"figures/{figure.name}.png": png, f"figures/{figure.name}.svg": svg}
+    return Made(figure, image, _write(files, folder))
+
+
+def _write(files: dict[str, bytes], folder: Path) -> tuple[str, ...]:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    return tuple(files)
+
+
+def _page(ledger: Ledger, made: list[Made], absent: list[Figure]) -> str:
+    """The page, from its template."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    settings: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    room = Environment(loader=PackageLoader("benchmark"), undefined=StrictUndefined, **settings)
+    names = dict.fromkeys(item.figure.section for item in made)
+    sections = {name: [item for item in made if item.figure.section == name] for name in names}
+    return room.get_template("report.html").render(
+        generator=GENERATOR,
+        sections=sections,
+        absent=missing_figures(ledger, absent),
+        gaps=missing_runs(ledger),
+        birth=birth(ledger),
+    )
+
+
+def birth(ledger: Ledger) -> dict[str, str]:
+    """What these results are and where they came from, each value once."""
+    packages = {f"{k} {v}" for run in ledger.runs for k, v in run.info["provenance"]["packages"].items()}
+    return {
+        "environments": _list(entry.first.info["env_label"] for entry in entries(ledger)),
+        "algorithms": ", ".join(method_labels(ledger)),
+        "yardsticks": _list(run.label for run in ledger.runs if run.role != "method") or "none",
+        "training splits": ", ".join(sorted({run.split for run in ledger.runs}, key=split_rank)),
+        "preset": ", ".join(ledger.protocols),
+        "seeds": ", ".join(
+            str(seed) for seed in sorted({seed for run in ledger.runs for seed in run.spec["seeds"]})
+        ),
+        "data sets": _list(
+            (f"{p.info['env_label']} {p.info['sha256'][:12]} ({p.info['preset']})") for p in ledger.portraits
+        ),
+        "code": _list(str(run.info["provenance"]["git"])[:12] for run in ledger.runs),
+        "device": _list(str(run.info["provenance"]["device"]) for run in ledger.runs),
+        "packages": ", ".join(sorted(packages)),
+    }
+
+
+def _list(values: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(values))
+
+
+def missing_figures(ledger: Ledger, absent: list[Figure]) -> list[tuple[str, str]]:
+    """Title and command of every table and figure that the ledger has nothing for."""
+    fields = {
+        "envs": " ".join(dict.fromkeys(entry.env for entry in entries(ledger))),
+        "algos": " ".join(dict.fromkeys(entry.first.algo for entry in entries(ledger))),
+        "relabeled": paper()["report"]["relabeled_split"],
+        "relabeled_envs": " ".join(_known(paper()["report"]["relabeled_environments"])),
+        "shift_commands": " && ".join(
+            f"bench run --env {env} --split {split} --algo {' '.join(paper()['report']['shift_algorithms'])}"
+            for env in _known(paper()["report"]["shift_environments"])
+            for split in paper()["report"]["shift_splits"][env]
+        ),
+    }
+    return [(figure.title, figure.needs.format(**fields)) for figure in absent]
+
+
+def missing_runs(ledger: Ledger) -> list[tuple[str, str]]:
+    """Environment and command wherever the headline or the relabeled split lacks algorithms."""
+    report = paper()["report"]
+    wanted = dict.fromkeys([*paper()["algorithms"], *(entry.first.algo for entry in entries(ledger))])
+    places = [(family.name, report["headline_split"]) for family in families()]
+    places += [(env, report["relabeled_split"]) for env in _known(report["relabeled_environments"])]
+    found = []
+    for env, split in places:
+        there = {run.algo for run in ledger.runs if (run.env, run.split) == (env, split)}
+        lacking = [algo for algo in wanted if algo not in there]
+        if lacking:
+            at = "" if split == headline_split() else f" --split {split}"
+            command = f"bench run --env {env}{at} --algo {' '.join(lacking)}{_flags(ledger.runs[0])}"
+            found.append((f"{env}, {split} data: {len(lacking)} of {len(wanted)} algorithms", command))
+    return found
+
+
+def _known(environments: Iterable[str]) -> list[str]:
+    """Those environments that exist in this benchmark."""
+    return [env for env in environments if env in {family.name for family in families()}]
+
+
+def _flags(run: Run) -> str:
+    """The command-line flags of the protocol that a run followed."""
+    preset, *changed = run.protocol.split(",")
+    return f" --preset {preset}" + "".join(f" --set {change}" for change in changed)
