@@ -27,9 +27,14 @@ def value_loss(value: Tensor, q_min: Tensor, log_prob: Tensor, temperature: floa
 
 
 def policy_loss(drawn: Sampled, q_min: Tensor, temperature: float, shrink: float) -> Tensor:
-    """Climb the soft value; means and log deviations are shrunk a little, as in the lineage.  [S, N, 1] -> [S]."""
+    """Climb the soft value; means and log deviations are shrunk a little, as in the lineage.  [S, N, 1] -> [S].
+
+    The shrinkage is in units of the temperature, so that dividing reward scale and temperature by one number divides
+    the whole objective by it.
+    """
     climb = (temperature * drawn.log_prob - q_min).mean((1, 2))
-    return climb + shrink * (drawn.mean.square().mean((1, 2)) + drawn.log_std.square().mean((1, 2)))
+    size = drawn.mean.square().mean((1, 2)) + drawn.log_std.square().mean((1, 2))
+    return climb + temperature * shrink * size
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,212 @@
+"""The command line: bench generate-data | run | report | list | verify | demo | speed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from envs.errors import BadInput
+
+ROOMS = ("envs", "datasets", "algorithms", "benchmark")
+Arguments = argparse.Namespace
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 2 and one sentence on standard error where the input cannot be used."""
+    arguments = parser().parse_args(argv)
+    try:
+        refuse_shadowed_names()
+        command: Callable[[Arguments], int] = arguments.command
+        return command(arguments)
+    except BadInput as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nbench: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(prog="bench", description="The benchmark of context-based offline meta-RL.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[Arguments], int], text: str, *options: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        for option in options:
+            OPTIONS[option](sub)
+        return sub
+
+    sub = add("generate-data", generate_data, "train one SAC agent per task and store its rollouts",
+              "preset", "set", "data", "machine")  # fmt: skip
+    sub.add_argument("--env", nargs="+", required=True, metavar="ENV", help="one or more environments")
+    sub.add_argument("--trainer", default="stacked", help="stacked (all tasks at once) or sb3 (the reference)")
+    sub = add("run", run_algorithms, "train and test algorithms under the identical protocol",
+              "preset", "set", "data", "results", "machine")  # fmt: skip
+    sub.add_argument("--algo", nargs="+", required=True, metavar="ALGO", help="one or more algorithms")
+    sub.add_argument("--env", nargs="+", required=True, metavar="ENV", help="one or more environments")
+    sub.add_argument("--split", nargs="+", default=["mixed"], metavar="SPLIT", help="data to train on")
+    sub.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="trained as one stack")
+    sub = add("report", report, "write the tables, the figures and one HTML page", "results")
+    sub.add_argument("--preset", help="which results to show where there are several presets")
+    sub.add_argument("--out", type=Path, help="where to write it (default: report/ below the results)")
+    add("list", list_all, "show environments, algorithms, splits, data sets and runs", "data", "results")
+    sub = add("verify", verify, "check every file: hashes, schema, rewards", "data")
+    sub.add_argument("--env", nargs="+", metavar="ENV", help="which data sets (default: all there are)")
+    add("demo", demo, "from nothing to a report, in minutes", "data", "machine")
+    sub = add("speed", speed, "measure this machine, the updates and the trainers in one run", "machine")
+    sub.add_argument("--out", type=Path, help="write the figures as JSON too")
+    return top
+
+
+def _machine(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--device", default="cpu", help="where to compute, for example cpu or cuda")
+    sub.add_argument("--threads", type=int, help="CPU threads (default: one a core)")
+
+
+OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
+    "preset": lambda sub: sub.add_argument("--preset", default="lite", help="paper, lite (default) or smoke"),
+    "set": lambda sub: sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+                                        help="change any number of the preset or of an algorithm's part"),
+    "data": lambda sub: sub.add_argument("--data", type=Path, default=_folder("COMRL_DATA", "data"),
+                                         help="where data sets live ($COMRL_DATA, else ./data)"),
+    "results": lambda sub: sub.add_argument("--results", type=Path, default=_folder("COMRL_RESULTS", "results"),
+                                            help="where results live ($COMRL_RESULTS, else ./results)"),
+    "machine": _machine,
+}  # fmt: skip
+
+
+def _folder(variable: str, default: str) -> Path:
+    return Path(os.environ.get(variable) or default)
+
+
+def refuse_shadowed_names() -> None:
+    """BadInput where another distribution's module has the name of one of ours."""
+    home = Path(__file__).resolve().parent.parent
+    for room in ROOMS:
+        spec = find_spec(room)
+        where = Path(spec.origin).resolve().parent.parent if spec and spec.origin else None
+        if where != home:
+            raise BadInput(f"the name {room!r} belongs to {where}, not to {home}; install comrl-bench in a virtual "
+                           "environment of its own")  # fmt: skip
+
+
+def show(rows: Sequence[dict[str, Any]] | Any, title: str = "") -> None:
+    """Print rows as one table."""
+    import pandas as pd
+
+    table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows)
+    text = "(none)" if table.empty else table.fillna("").to_string(index=False, justify="left")
+    print(f"\n{title}\n{text}" if title else f"\n{text}")
+
+
+def generate_data(arguments: Arguments) -> int:
+    """Make what is missing of each data set."""
+    from algorithms.accelerate import prepare
+    from benchmark.generate import generate
+    from benchmark.protocol import parse_overrides
+
+    device = prepare(arguments.device, arguments.threads)
+    overrides = parse_overrides(arguments.set, "behaviour")
+    show([generate(env, arguments.data, preset=arguments.preset, overrides=overrides, trainer=arguments.trainer,
+                   device=device) for env in arguments.env])  # fmt: skip
+    return 0
+
+
+def run_algorithms(arguments: Arguments) -> int:
+    """Check everything that was asked for, then train what is not there yet."""
+    from benchmark.protocol import RunSpec, parse_overrides
+
+    overrides = parse_overrides(arguments.set, "training")
+    specs = [
+        RunSpec(env=env, split=split, preset=arguments.preset, algo=algo, seeds=arguments.seeds, overrides=overrides)
+        for env in arguments.env
+        for split in arguments.split
+        for algo in arguments.algo
+    ]
+    show(_run_all(specs, arguments))
+    return 0
+
+
+def _run_all(specs: Sequence[Any], arguments: Arguments) -> list[dict[str, Any]]:
+    from algorithms.accelerate import prepare
+    from benchmark.run import prepare_job, run
+
+    device = prepare(arguments.device, arguments.threads)
+    for spec in specs:
+        prepare_job(spec, arguments.data, device)
+    return [run(spec, arguments.data, arguments.results, device) for spec in specs]
+
+
+def report(arguments: Arguments) -> int:
+    """Make the report and print where it is."""
+    from benchmark.report import write_report
+
+    out = arguments.out or arguments.results / "report"
+    print(f"\nreport: {write_report(arguments.results, out, preset=arguments.preset).resolve()}")
+    return 0
+
+
+def list_all(arguments: Arguments) -> int:
+    """Print what there is."""
+    from benchmark.inspect import list_tables
+
+    for title, table in list_tables(arguments.data, arguments.results):
+        show(table, title)
+    return 0
+
+
+def verify(arguments: Arguments) -> int:
+    """Print what was checked and every problem; 2 where there is one."""
+    from benchmark.inspect import data_sets, verify_tables
+
+    envs = arguments.env or [folder.name for folder in data_sets(arguments.data)]
+    if not envs:
+        raise BadInput(f"{arguments.data} holds no data set; make one with `bench generate-data`")
+    table, problems = verify_tables(arguments.data, envs)
+    show(table)
+    for problem in problems:
+        print(f"bench: {problem}", file=sys.stderr)
+    return 2 if problems else 0
+
+
+def demo(arguments: Arguments) -> int:
+    """Data, runs and report of demo.toml."""
+    from algorithms.accelerate import prepare
+    from benchmark.generate import generate
+    from benchmark.protocol import RunSpec
+    from benchmark.report import write_report
+
+    plan = tomllib.loads(files("benchmark").joinpath("demo.toml").read_text())
+    arguments.results = Path(plan["results"])
+    device = prepare(arguments.device, arguments.threads)
+    made = generate(plan["env"], arguments.data, preset=plan["preset"], overrides={}, trainer="stacked", device=device)
+    asked = {key: plan[key] for key in ("env", "split", "preset", "seeds", "overrides")}
+    rows = _run_all([RunSpec(algo=algo, **asked) for algo in plan["algos"]], arguments)
+    page = write_report(arguments.results, arguments.results / "report")
+    show([made])
+    show(rows)
+    print(f"\nA shortened protocol: something to look at, not to compare.\nOpen {page.resolve()}")
+    return 0
+
+
+def speed(arguments: Arguments) -> int:
+    """Measure, print one table, and keep it where asked."""
+    from algorithms.accelerate import prepare
+    from benchmark.speed import measure
+
+    table = measure(prepare(arguments.device, arguments.threads), arguments.out)
+    show(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""How fast this machine is and how much of that the updates use, all in one run: `bench speed`."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from algorithms.algorithm import Algorithm, Space, Training, algorithms
+from algorithms.behaviour import SacSettings, StackedSac
+from algorithms.learner import start, update
+from benchmark.behaviour_sb3 import sb3_steps_per_second
+from benchmark.protocol import DEFAULT_PRESET, resolve
+from datasets.files import write_whole
+from datasets.transitions import Context, MetaBatch, Rows
+from envs.family import TaskFamily, families
+
+SEEDS = (0, 1, 2)
+REPEATS = 7
+BMM_SHAPES = ((3, 4096, 256, 256), (6, 4096, 256, 256), (3, 8192, 256, 256))
+SB3_STEPS = 300
+SHAPES = (DEFAULT_PRESET, "paper")
+
+
+def measure(device: torch.device, out: Path | None = None) -> pd.DataFrame:
+    """The bmm rate, every algorithm's update at lite and paper shapes, stacked SAC against SB3; one row each."""
+    family = families()[0]
+    rate = bmm_rate(device)
+    rows = [{"what": "fp32 bmm", "GFLOP/s": rate, "fraction of bmm": 1.0}]
+    jobs = [(preset, algorithm) for preset in SHAPES for algorithm in algorithms()]
+    for preset, algorithm in tqdm(jobs, desc="updates", unit="algorithm"):
+        rows.append(update_row(algorithm, preset, family, device, rate))
+    rows += trainer_rows(device)
+    table = pd.DataFrame(rows)
+    if out:
+        body = {"threads": torch.get_num_threads(), "torch": torch.__version__, "device": str(device), "rows": rows}
+        with write_whole(out) as part:
+            part.write_text(json.dumps(body, indent=1) + "\n")
+    return table.round(3)
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """The median time of a call, after one that does not count."""
+    times = []
+    for _ in range(REPEATS + 1):
+        began = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:])
+
+
+def bmm_rate(device: torch.device) -> float:
+    """The best rate of batched fp32 matrix products at shapes like those of the updates, in GFLOP/s."""
+    rates = []
+    for batch, rows, inner, columns in BMM_SHAPES:
+        left, right = torch.randn(batch, rows, inner, device=device), torch.randn(batch, inner, columns, device=device)
+        out = torch.empty(batch, rows, columns, device=device)
+        work = lambda left=left, right=right, out=out: torch.bmm(left, right, out=out)  # noqa: E731
+        rates.append(2e-9 * batch * rows * inner * columns / seconds(work, device))
+    return max(rates)
+
+
+def random_batch(numbers: Training, space: Space, device: torch.device) -> MetaBatch:
+    """A meta-batch of the right shapes and no meaning."""
+    many, size = numbers.meta_batch, numbers.context_batch
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(len(SEEDS), *shape, device=device)
+
+    contexts = [Context(draw(many, size, space.obs), draw(many, size, space.action), draw(many, size, 1)) for _ in "qk"]
+    count = many * numbers.control_batch
+    rows = Rows(draw(count, space.obs), draw(count, space.action), draw(count, 1), draw(count, space.obs),
+                torch.ones(len(SEEDS), count, 1, device=device))  # fmt: skip
+    return MetaBatch(*contexts, rows, draw(many, space.params), torch.arange(many).expand(len(SEEDS), -1))
+
+
+def update_row(algorithm: Algorithm, preset: str, family: TaskFamily, device: torch.device,
+               rate: float) -> dict[str, object]:  # fmt: skip
+    """Counted GFLOP and the rate of one update of three seeds."""
+    numbers = resolve(preset, family.name).training
+    space = Space(family.obs_dim, family.action_dim, len(family.param_names), next_obs_in_context=False)
+    state, batch = start(algorithm, numbers, space, SEEDS, device), random_batch(numbers, space, device)
+    with FlopCounterMode(display=False) as counter:
+        update(state, batch)
+    gflop = counter.get_total_flops() / 1e9
+    took = seconds(lambda: update(state, batch), device)
+    return {"what": f"{algorithm.name} update, {preset}, {len(SEEDS)} seeds", "GFLOP": gflop, "steps/s": 1 / took,
+            "GFLOP/s": gflop / took, "fraction of bmm": gflop / took / rate}  # fmt: skip
+
+
+def trainer_rows(device: torch.device) -> list[dict[str, object]]:
+    """Agent-steps a second, updates included, of both trainers with the same networks, batch and update ratio."""
+    rows: list[dict[str, object]] = []
+    for family in families():
+        settings = resolve(DEFAULT_PRESET, family.name).behaviour
+        ours = stacked_steps_per_second(family, settings, device)
+        theirs = sb3_steps_per_second(family, family.task_set(), settings, SB3_STEPS)
+        rows.append({"what": f"stacked SAC, {family.name}", "steps/s": ours, "over SB3": ours / theirs})
+        rows.append({"what": f"SB3 SAC, two processes, {family.name}", "steps/s": theirs, "over SB3": 1.0})
+    return rows
+
+
+def stacked_steps_per_second(family: TaskFamily, settings: SacSettings, device: torch.device) -> float:
+    """Agent-steps a second of one block once its agents learn."""
+    block = range(min(settings.block, family.tasks))
+    short = settings.model_copy(update={"steps": settings.warmup_steps + SB3_STEPS + 20, "checkpoint_every": 20})
+    agents = StackedSac(family, family.task_set().params, block, short, device)
+    reached = ((step, time.perf_counter()) for step, _, _ in agents.train())
+    (first, began), *_, (last, ended) = [mark for mark in reached if mark[0] > settings.warmup_steps]
+    return len(block) * (last - first) / (ended - began)
