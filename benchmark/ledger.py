@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
@@ -273,7 +274,18 @@ def _csv_bytes(frame: pd.DataFrame) -> bytes:
 
 
 def _csv(content: bytes) -> pd.DataFrame:
-    return pd.read_csv(io.BytesIO(content), float_precision="round_trip")
+    """Every number comes back to the last bit, which pandas' own reader does not promise in all versions."""
+    names, *rows = csv.reader(io.StringIO(content.decode()))
+    return pd.DataFrame({name: _column([row[i] for row in rows]) for i, name in enumerate(names)})
+
+
+def _column(cells: list[str]) -> list[Any]:
+    for kind in (int, lambda cell: float(cell or "nan")):
+        try:
+            return [kind(cell) for cell in cells]
+        except ValueError:
+            continue
+    return cells
 
 
 def _npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -94,24 +94,27 @@ def add_run(
     preset: str = "lite",
     seeds: tuple[int, ...] = (0, 1, 2),
     training: dict[str, Any] | None = None,
+    overrides: dict[str, Any] | None = None,
     data: str = "",
     draws: int = 6,
 ) -> Path:
-    """Write one run; its numbers follow from its name alone."""
-    draw = np.random.default_rng([ord(letter) for letter in env.name + algo.name + split])
+    """Write one run; its numbers follow from its name, seeds and overrides alone."""
+    training = {**TRAINING, **(training or {})}
+    training |= {key[9:]: value for key, value in (overrides or {}).items() if key.startswith("training.")}
+    named = f"{env.name}{algo.name}{split}{seeds}{overrides or ''}"
+    draw = np.random.default_rng([ord(letter) for letter in named])
     identity = f"{draw.integers(16**8):08x}"
-    mine = {**TRAINING, **(training or {})}
     info = {
         "id": identity,
         "spec": {
             "env": env.name, "split": split, "preset": preset, "algo": algo.name, "seeds": list(seeds),
-            "overrides": training or {},
+            "overrides": overrides or {},
         },
         "label": algo.label,
         "role": algo.role,
         "env_label": env.label,
         "algorithm": {"name": algo.name, "task_loss": {"temperature": 0.5, "momentum": 0.9}},
-        "training": mine,
+        "training": training,
         "scores": [list(score) for score in env.scores],
         "task_set": env.task_set(),
         "data_sha256": data or _data(env),
@@ -119,13 +122,13 @@ def add_run(
         "provenance": {"git": "0" * 40, "packages": {"numpy": np.__version__}, "threads": 1, "device": "cpu"},
         "cost": {
             "train_seconds": 60.0 + 100 * len(algo.name),
-            "gradient_steps": mine["steps"],
+            "gradient_steps": training["steps"],
             "encoder_parameters": 0 if algo.role != "method" else 9000,
         },
     }  # fmt: skip
     final = _returns(draw, env, algo, seeds, contexts or (split,))
     probe = _probe(draw, env, algo, len(seeds), draws) if algo.role == "method" else {}
-    return write_run(results, info, _curves(draw, env, final, seeds, mine), final, probe)
+    return write_run(results, info, _curves(draw, env, final, seeds, training), final, probe)
 
 
 def _data(env: Env) -> str:
@@ -157,14 +160,14 @@ def _curves(
     rows = []
     for seed in seeds:
         own = final[(final["seed"] == seed) & (final["context"] == final["context"].iloc[0])]
-        for step in range(training["eval_every"], training["steps"] + 1, training["eval_every"]):
+        for step in range(0, training["steps"] + 1, training["eval_every"]):
             done = 1 - np.exp(-4 * step / training["steps"])
             noise = draw.normal() * 0.03 * env.gap
             scores = {
                 name: own[name].mean() * 1.0 - (1 - done) * 2 * env.gap + noise for name, _ in env.scores
             }
             rows.append(
-                {"seed": seed, "step": step, **scores, "loss_critic": 1 - done, "loss_task": 0.4 / done}
+                {"seed": seed, "step": step, **scores, "loss_critic": 1 - done, "loss_task": 1 - done / 2}
             )
     return pd.DataFrame(rows)
 

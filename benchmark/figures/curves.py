@@ -33,7 +33,7 @@ def _curves(ledger: Ledger, split: str) -> Any:
     groups = by_setting(entries(ledger, split=split))
     if not any(of_role(group, "method") for group in groups.values()):
         return None
-    figure, axes = style.panels(len(groups), height=2.35)
+    figure, axes = style.panels(len(groups), height=2.0)
     colour = style.colours(ledger)
     for axis, ((env, _), group) in zip(axes, groups.items(), strict=True):
         score = group[0].first.headline
@@ -52,7 +52,7 @@ def _curves(ledger: Ledger, split: str) -> Any:
         axis.grid(axis="y")
         axis.set_title(group[0].setting)
         axis.set_xlabel("gradient steps (thousands)")
-        axis.set_ylabel(return_label(group[0].first.scores[score]))
+        axis.set_ylabel(return_label(group[0].first.scores[score]).replace(", ", ",\n"))
     style.legend_below(figure, axes)
     return figure
 

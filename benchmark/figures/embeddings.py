@@ -111,6 +111,8 @@ def project(points: NDArray[Any]) -> NDArray[Any]:
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
+    if np.ptp(points) < 1e-9:  # an encoder that collapsed has no map
+        return np.zeros((len(points), 2))
     perplexity = min(30.0, (len(points) - 1) / 3)
     with threadpool_limits(1):
         plane = TSNE(perplexity=perplexity, init="pca", max_iter=500, random_state=0).fit_transform(points)

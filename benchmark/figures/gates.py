@@ -20,11 +20,9 @@ def weight_densities(ledger: Ledger) -> Any:
     chosen = sorted(report_entries(ledger, "gate_weight"), key=lambda entry: entry.split == headline_split())
     if not chosen:
         return None
-    figure, axes = style.panels(len(chosen), height=2.0)
+    figure, axes = style.panels(len(chosen), height=1.8)
     for axis, entry in zip(axes, chosen, strict=True):
         _draw_density(axis, entry)
-    for axis in axes[:: min(3, len(axes))]:
-        axis.set_ylabel("density")
     style.legend_below(figure, axes)
     return figure
 
@@ -61,6 +59,7 @@ def _draw_density(axis: Any, entry: Entry) -> None:
         0.98, 0.97, f"AUC {np.mean(values):.3f}{spread}", ha="right", va="top", transform=axis.transAxes
     )
     axis.set_xlabel("weight (mean 1)")
+    axis.set_ylabel("density")
     axis.set_xlim(bins[0], bins[-1])
     axis.set_ylim(top=1.2 * axis.get_ylim()[1])
 
@@ -71,14 +70,15 @@ def variance_against_sparsity(ledger: Ledger) -> Any:
     if not chosen:
         return None
     groups = by_setting(chosen)
-    figure, axes = style.panels(len(groups), columns=2, height=2.6)
+    figure, axes = style.panels(len(groups), columns=2, height=2.3)
     colour = style.colours(ledger)
     for axis, group in zip(axes, groups.values(), strict=True):
         gated = [_draw_variance(axis, entry, colour[entry.label]) for entry in group]
         thresholds = [text for text in gated if text]
         if thresholds:
             text = "\n".join(["eq. 34's threshold", *thresholds])
-            axis.text(0.98, 0.04, text, ha="right", va="bottom", transform=axis.transAxes, fontsize=6.5)
+            ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+            axis.text(0.03, 0.96, text, va="top", transform=axis.transAxes, fontsize=6.5, bbox=ground)
         axis.axvline(published("report", "sparsity_threshold"), color=style.QUIET, linewidth=3, zorder=0)
         axis.set_yscale("log")
         axis.set_xlim(0, 1)
@@ -97,7 +97,7 @@ def _draw_variance(axis: Any, entry: Entry, colour: str) -> str:
     assert variance is not None
     told = ""
     if nonsparse is not None and sparse is not None and "gate_weight" in entry.first.probe:
-        threshold = float(np.mean(metrics.sparsity_threshold(nonsparse, sparse)))
+        threshold = float(np.nanmean(metrics.sparsity_threshold(nonsparse, sparse)))
         axis.axvline(threshold, color=colour, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
         told = f"{entry.label}: {threshold:.2f}"
     axis.plot(ratio, variance.T, color=colour, linewidth=0.5, alpha=0.4)

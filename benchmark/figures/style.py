@@ -94,7 +94,7 @@ def panels(
     """A figure of so many panels, at most so many in a row; `height` is that of one panel."""
     import matplotlib.pyplot as plt
 
-    across = min(columns, count)
+    across = 2 if count == 4 else min(columns, count)
     down = -(-count // across)
     full = width if across > 1 else min(width, COLUMN * 1.25)
     figure, axes = plt.subplots(down, across, figsize=(full, height * down), squeeze=False)
@@ -112,6 +112,8 @@ def legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
+        rows = -(-len(found) // columns)
+        figure.set_figheight(figure.get_figheight() + 0.08 + 0.15 * rows)
         figure.legend(
             found.values(), found.keys(), loc="outside lower center", ncols=min(columns, len(found))
         )

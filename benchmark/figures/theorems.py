@@ -50,9 +50,9 @@ def show_theorems(frame: pd.DataFrame) -> pd.DataFrame:
             "mean classifier": frame["mean_classifier"].map("{:.4f}".format),
             "largest gap": frame["gap"].map(number),
             "equal": frame["equal"].map({True: "yes", False: "no"}),
-            "L_sup": frame["supervised"].map("{:.4f}".format),
-            "L_sup^μ": frame["supervised_mean"].map("{:.4f}".format),
-            "L_un": frame["unsupervised"].map("{:.4f}".format),
+            "supervised": frame["supervised"].map("{:.4f}".format),
+            "mean, eq. 13": frame["supervised_mean"].map("{:.4f}".format),
+            "unsupervised": frame["unsupervised"].map("{:.4f}".format),
             "ordered": frame["ordered"].map({True: "yes", False: "no"}),
         }
     )
@@ -66,8 +66,9 @@ FIGURES = (
         make=theorem_check,
         show=show_theorems,
         caption="Theorem 3.1: the matrix-form objective (eq. 8 over T) equals the loss of the mean task "
-        "classifier. Theorem 3.2: L_sup ≤ L_sup^μ ≤ L_un. Mean over seeds; equal and ordered are judged on "
-        "every seed, within rounding of float32.",
+        "classifier. Theorem 3.2: supervised loss (eq. 12, best linear classifier) ≤ that of the mean "
+        "classifier (eq. 13) ≤ unsupervised contrastive loss (eq. 14). Mean over seeds; equal and ordered "
+        "are judged on every seed, within rounding of float32.",
         section="Task embeddings",
         needs="bench run --env {envs} --algo {algos}",
     ),

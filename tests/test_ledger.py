@@ -1,0 +1,175 @@
+"""Results are written whole, read back as they were, never silently altered and never mixed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import ledger_fixture as fixture
+import numpy as np
+import pandas as pd
+import pytest
+from ledger_fixture import FOCAL, FOCALPP, GOALS, WIND, add_run
+
+from benchmark.figures.views import entries
+from benchmark.ledger import read_ledger, write_run
+from envs.errors import BadInput
+
+
+def test_a_run_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    curves = pd.DataFrame(
+        {"seed": [0, 0], "step": [10, 20], "dense": [0.1, 1 / 3], "loss_task": [np.nan, 2.0]}
+    )
+    returns = pd.DataFrame(
+        {"seed": [0], "context": ["mixed"], "task": [3], "episode": [0], "dense": [-1 / 3]}
+    )
+    probe = {
+        "z": np.random.default_rng(0).normal(size=(1, 4, 2, 5)).astype(np.float32),
+        "flag": np.array([[True]]),
+    }
+    card = read_ledger(add_run(tmp_path / "other", WIND, FOCAL).parents[1]).runs[0].info
+    card = {key: value for key, value in card.items() if key not in ("files", "sha256_of_card")}
+    path = write_run(tmp_path, card, curves, returns, probe)
+    run = read_ledger(tmp_path).runs[0]
+    assert run.path == path and path.name == f"{WIND.name}.mixed.lite.focal.{card['id']}"
+    pd.testing.assert_frame_equal(run.curves, curves)
+    pd.testing.assert_frame_equal(run.returns, returns)
+    assert run.probe.keys() == probe.keys()
+    for name, array in probe.items():
+        np.testing.assert_array_equal(run.probe[name], array, strict=True)
+    assert {key: run.info[key] for key in card} == card
+
+
+def test_the_same_run_writes_the_same_bytes(tmp_path: Path) -> None:
+    once, again = (add_run(tmp_path / name, GOALS, FOCALPP) for name in ("once", "again"))
+    assert sorted(p.name for p in once.iterdir()) == ["curves.csv", "probe.npz", "returns.csv", "run.json"]
+    for path in once.iterdir():
+        assert path.read_bytes() == (again / path.name).read_bytes()
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+@pytest.mark.parametrize("harm", [flip, truncate, Path.unlink])
+@pytest.mark.parametrize("name", ["run.json", "curves.csv", "returns.csv", "probe.npz"])
+def test_an_altered_run_is_refused_by_name(tmp_path: Path, harm, name: str) -> None:
+    path = add_run(tmp_path, GOALS, FOCALPP)
+    harm(path / name)
+    with pytest.raises(BadInput, match=path.name):
+        read_ledger(tmp_path)
+
+
+def test_a_changed_card_is_refused_even_where_it_is_valid(tmp_path: Path) -> None:
+    path = add_run(tmp_path, GOALS, FOCALPP)
+    card = json.loads((path / "run.json").read_text())
+    card["label"] = "Ours"
+    (path / "run.json").write_text(json.dumps(card))
+    with pytest.raises(BadInput, match=r"run\.json: altered"):
+        read_ledger(tmp_path)
+
+
+def test_an_altered_portrait_is_refused(tmp_path: Path) -> None:
+    results = fixture.make_ledger(tmp_path)
+    damaged = next(results.glob("datasets/*/portrait.npz"))
+    flip(damaged)
+    with pytest.raises(BadInput, match=r"portrait\.npz"):
+        read_ledger(results)
+
+
+def test_a_newer_format_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    path = add_run(tmp_path, GOALS, FOCAL)
+    card = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps(card | {"format": 99}))
+    with pytest.raises(BadInput, match=r"format 99, this code reads 1; update"):
+        read_ledger(tmp_path)
+
+
+def test_a_copied_folder_under_another_name_is_refused(tmp_path: Path) -> None:
+    path = add_run(tmp_path, GOALS, FOCAL)
+    path.rename(path.with_name(f"{path.name} (copy)"))
+    with pytest.raises(BadInput, match=r"\(copy\)"):
+        read_ledger(tmp_path)
+
+
+def test_what_was_not_written_whole_is_not_there(tmp_path: Path) -> None:
+    path = add_run(tmp_path, GOALS, FOCAL)
+    (path.parent / f".{path.name}.bench-partial").mkdir()
+    assert len(read_ledger(tmp_path).runs) == 1
+
+
+def test_an_empty_folder_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="`bench run`"):
+        read_ledger(tmp_path)
+
+
+def test_two_presets_never_enter_one_table(tmp_path: Path) -> None:
+    add_run(tmp_path, GOALS, FOCAL)
+    add_run(tmp_path, GOALS, FOCALPP, preset="paper")
+    ledger = read_ledger(tmp_path)
+    with pytest.raises(BadInput, match=r"lite and paper.*--preset lite"):
+        ledger.select()
+    assert [run.algo for run in ledger.select("paper").runs] == [FOCALPP.name]
+    with pytest.raises(BadInput, match=r"'papr'; did you mean 'paper'"):
+        ledger.select("papr")
+
+
+def test_an_overridden_number_is_another_preset(tmp_path: Path) -> None:
+    add_run(tmp_path, GOALS, FOCAL)
+    add_run(tmp_path, GOALS, FOCALPP, overrides={"training.steps": 50})
+    ledger = read_ledger(tmp_path)
+    assert ledger.protocols == ("lite", "lite,training.steps=50")
+    with pytest.raises(BadInput, match="--preset lite"):
+        ledger.select()
+    assert ledger.select("lite,training.steps=50").runs[0].info["training"]["steps"] == 50
+
+
+def test_an_overridden_part_is_another_algorithm_of_the_same_preset(tmp_path: Path) -> None:
+    add_run(tmp_path, GOALS, FOCAL)
+    add_run(tmp_path, GOALS, FOCAL, overrides={"task_loss.eps": 0.2})
+    labels = [entry.label for entry in entries(read_ledger(tmp_path).select())]
+    assert labels == ["FOCAL", "FOCAL [task_loss.eps=0.2]"]
+
+
+def test_different_numbers_under_one_preset_are_refused(tmp_path: Path) -> None:
+    add_run(tmp_path, GOALS, FOCAL)
+    add_run(tmp_path, GOALS, FOCALPP, training={"latent": 7})
+    with pytest.raises(BadInput, match=r"different latent \(5 and 7|different latent \(7 and 5"):
+        read_ledger(tmp_path).select()
+
+
+def test_different_data_are_refused(tmp_path: Path) -> None:
+    add_run(tmp_path, GOALS, FOCAL)
+    add_run(tmp_path, GOALS, FOCALPP, data="ab" * 32)
+    with pytest.raises(BadInput, match="different data sets"):
+        read_ledger(tmp_path).select()
+
+
+def test_seeds_trained_apart_are_one_entry(tmp_path: Path) -> None:
+    add_run(tmp_path, GOALS, FOCAL, seeds=(0, 1))
+    add_run(tmp_path, GOALS, FOCAL, seeds=(1, 2, 3))
+    (entry,) = entries(read_ledger(tmp_path).select())
+    assert sorted(seed for _, _, seed in entry.seeds()) == [0, 1, 2, 3]
+    assert entry.returns("inside").shape == (4, GOALS.test)
+    assert entry.probe("z").shape[:2] == (4, GOALS.tasks)
+
+
+def test_returns_are_means_over_episodes_in_the_order_of_tasks(tmp_path: Path) -> None:
+    add_run(tmp_path, replace(GOALS, test=2), FOCAL, seeds=(4, 5))
+    run = read_ledger(tmp_path).runs[0]
+    (entry,) = entries(read_ledger(tmp_path))
+    tasks = sorted(run.info["task_set"]["test"])
+    for s, seed in enumerate((4, 5)):
+        for t, task in enumerate(tasks):
+            rows = [
+                row for row in run.returns.to_dict("records") if (row["seed"], row["task"]) == (seed, task)
+            ]
+            assert len(rows) == 2
+            assert entry.returns("dense")[s, t] == pytest.approx(sum(row["dense"] for row in rows) / 2)
