@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,23 @@ def write_report(results: Path, out: Path, preset: str | None = None, progress: 
     _refuse_foreign(out)
     figures = _in_order(declared("benchmark.figures", "FIGURES"))
     lock = out.with_name(f".{out.name}.lock")
-    with locked(lock), write_folder_whole(out) as part:
+    with alone(lock), write_folder_whole(out) as part:
         made = [_make(figure, ledger, part) for figure in tqdm(figures, desc="report", disable=not progress)]
         absent = [figure for figure, body in zip(figures, made, strict=True) if body is None]
         page = _page(ledger, [body for body in made if body], absent)
         (part / "index.html").write_text(page, encoding="utf-8")
-    lock.rmdir()
     return out / "index.html"
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """One process at a time makes this report; the lock's folder goes with the lock."""
+    try:
+        with locked(lock):
+            yield
+    finally:
+        with suppress(OSError):  # not empty: somebody else holds it
+            lock.rmdir()
 
 
 def _in_order(figures: Iterable[Figure]) -> list[Figure]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -24,16 +25,21 @@ def missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def number(value: Any) -> str:
-    """Two decimals, one for large numbers, powers of ten for very small ones; a dash for nothing."""
+def fixed(value: Any) -> str:
+    """Two decimals, one for large numbers; a dash for nothing: returns, shares, scores."""
     if missing(value):
         return NONE
-    if isinstance(value, str | bool | int):
-        return str(value)
-    if value and abs(value) < 0.005:
-        return f"{value:.2e}".replace("e-0", "e-").replace("-", "−")
     text = f"{value:.2f}" if abs(value) < 1000 else f"{value:.1f}"
     return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def number(value: Any) -> str:
+    """The same, with powers of ten for what two decimals cannot show; words and counts as they are."""
+    if isinstance(value, str | bool | int):
+        return str(value)
+    if not missing(value) and value and abs(value) < 0.005:
+        return f"{value:.2e}".replace("e-0", "e-").replace("-", "−")
+    return fixed(value)
 
 
 def plain(value: Any) -> str:
@@ -41,19 +47,14 @@ def plain(value: Any) -> str:
     return NONE if missing(value) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def share(value: Any) -> str:
-    """Two decimals, always: a share or a score on a unit scale."""
-    return NONE if missing(value) else f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
-
-
-def with_spread(mean: Any, std: Any) -> str:
+def with_spread(mean: Any, std: Any, show: Callable[[Any], str] = fixed) -> str:
     """Mean (standard deviation)."""
-    return number(mean) if missing(std) else f"{number(mean)} ({number(std)})"
+    return show(mean) if missing(std) else f"{show(mean)} ({show(std)})"
 
 
 def interval(low: Any, high: Any) -> str:
     """[low, high]."""
-    return NONE if missing(low) else f"[{number(low)}, {number(high)}]"
+    return NONE if missing(low) else f"[{fixed(low)}, {fixed(high)}]"
 
 
 def once(values: pd.Series) -> pd.Series:

@@ -22,7 +22,7 @@ from benchmark.figures.returns import headline_returns
 from benchmark.figures.shift import shifted_returns
 from benchmark.figures.theorems import theorem_check
 from benchmark.ledger import Ledger, read_ledger
-from benchmark.report import write_report
+from benchmark.report import alone, write_report
 from envs.discovery import declared
 from envs.errors import BadInput
 from envs.family import families
@@ -157,6 +157,13 @@ def test_two_presets_are_refused_before_anything_is_written(tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
 
 
+def test_a_second_process_on_the_same_report_is_told_so(tmp_path: Path) -> None:
+    add_run(tmp_path / "results", WIND, FOCAL)
+    with alone(tmp_path / ".report.lock"), pytest.raises(BadInput, match="another process"):
+        write_report(tmp_path / "results", tmp_path / "report", progress=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
+
+
 def test_no_results_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="`bench run`"):
         write_report(tmp_path / "results", tmp_path / "report")
@@ -201,7 +208,7 @@ def test_numbers_in_print() -> None:
     ]  # fmt: skip
     assert tables.with_spread(12.958, 0.0894) == "12.96 (0.09)"
     assert tables.interval(-1.0, 2.0) == "[−1.00, 2.00]"
-    assert tables.share(-1e-17) == "0.00"
+    assert [tables.fixed(x) for x in (-1e-17, -3.02e-3, 1.5)] == ["0.00", "0.00", "1.50"]
 
 
 def test_a_table_survives_its_formats() -> None:

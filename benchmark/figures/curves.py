@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from matplotlib.ticker import EngFormatter
+
 from benchmark.figures import Figure, style
 from benchmark.figures.views import (
     Entry,
@@ -39,9 +41,8 @@ def _curves(ledger: Ledger, split: str) -> Any:
         score = group[0].first.headline
         for entry in of_role(group, "method"):
             curves = entry.curves(score)
-            steps = curves.index / 1000
-            axis.plot(steps, curves, color=colour[entry.label], linewidth=0.5, alpha=0.45)
-            axis.plot(steps, curves.mean(axis=1), color=colour[entry.label], label=entry.label)
+            axis.plot(curves.index, curves, color=colour[entry.label], linewidth=0.5, alpha=0.45)
+            axis.plot(curves.index, curves.mean(axis=1), color=colour[entry.label], label=entry.label)
         for role, look in (("upper", style.UPPER), ("lower", style.LOWER)):
             for entry in of_role(group, role):
                 axis.axhline(entry.returns(score).mean(), label=entry.label, zorder=1.5, **look)
@@ -51,7 +52,8 @@ def _curves(ledger: Ledger, split: str) -> Any:
         _cut_start(axis, group, score)
         axis.grid(axis="y")
         axis.set_title(group[0].setting)
-        axis.set_xlabel("gradient steps (thousands)")
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.set_xlabel("gradient steps")
         axis.set_ylabel(return_label(group[0].first.scores[score]).replace(", ", ",\n"))
     style.legend_below(figure, axes)
     return figure

@@ -50,7 +50,7 @@ def show_variances(frame: pd.DataFrame) -> pd.DataFrame:
             "environment": once(frame["environment"]),
             "algorithm": frame["algorithm"],
             "variance (std)": [
-                with_spread(m, s) for m, s in zip(frame["within"], frame["within_std"], strict=True)
+                with_spread(m, s, number) for m, s in zip(frame["within"], frame["within_std"], strict=True)
             ],
             "between tasks": frame["between"].map(number),
             "ratio": frame["ratio"].map(number),

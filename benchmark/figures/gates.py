@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.colors import to_rgb
 
 from benchmark import metrics
 from benchmark.figures import Figure, style
 from benchmark.figures.views import Entry, by_setting, headline_split, paper, published, report_entries
 from benchmark.ledger import Ledger
+from benchmark.tables import once, plain
 
 INFORMATIVE, EMPTY, OTHER = "#D55E00", "#0072B2", "#555555"
 
@@ -73,12 +75,8 @@ def variance_against_sparsity(ledger: Ledger) -> Any:
     figure, axes = style.panels(len(groups), columns=2, height=2.3)
     colour = style.colours(ledger)
     for axis, group in zip(axes, groups.values(), strict=True):
-        gated = [_draw_variance(axis, entry, colour[entry.label]) for entry in group]
-        thresholds = [text for text in gated if text]
-        if thresholds:
-            text = "\n".join(["eq. 34's threshold", *thresholds])
-            ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
-            axis.text(0.03, 0.96, text, va="top", transform=axis.transAxes, fontsize=6.5, bbox=ground)
+        for entry in group:
+            _draw_variance(axis, entry, colour[entry.label])
         axis.axvline(published("report", "sparsity_threshold"), color=style.QUIET, linewidth=3, zorder=0)
         axis.set_yscale("log")
         axis.set_xlim(0, 1)
@@ -90,19 +88,47 @@ def variance_against_sparsity(ledger: Ledger) -> Any:
     return figure
 
 
-def _draw_variance(axis: Any, entry: Entry, colour: str) -> str:
-    """Mean over seeds, every seed thinly; a gated encoder tells its own threshold."""
+def _draw_variance(axis: Any, entry: Entry, colour: str) -> None:
+    """Mean over seeds, every seed thinly; a gated encoder with its own threshold."""
     ratio, variance = entry.first.probe["sparsity_ratio"], entry.probe("sparsity_variance")  # [R], [S, R]
-    nonsparse, sparse = entry.probe("var_nonsparse"), entry.probe("var_sparse")
     assert variance is not None
-    told = ""
-    if nonsparse is not None and sparse is not None and "gate_weight" in entry.first.probe:
-        threshold = float(np.nanmean(metrics.sparsity_threshold(nonsparse, sparse)))
-        axis.axvline(threshold, color=colour, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
-        told = f"{entry.label}: {threshold:.2f}"
+    if entry.probe("gate_weight") is not None:
+        axis.axvline(
+            np.nanmean(thresholds(entry)), color=colour, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1
+        )
     axis.plot(ratio, variance.T, color=colour, linewidth=0.5, alpha=0.4)
     axis.plot(ratio, variance.mean(0), color=colour, label=entry.label, marker="o", markersize=2.2)
-    return told
+
+
+def thresholds(entry: Entry) -> list[float]:
+    """Eq. 34's threshold for every seed, from the variances that the probe measured."""
+    nonsparse, sparse = entry.probe("var_nonsparse"), entry.probe("var_sparse")
+    assert nonsparse is not None and sparse is not None
+    return [float(value) for value in metrics.sparsity_threshold(nonsparse, sparse)]
+
+
+def gate_table(ledger: Ledger) -> pd.DataFrame | None:
+    """Figs. 5c and 6 in numbers: AUC and threshold of every gated encoder, mean and range over seeds."""
+    rows = []
+    for entry in report_entries(ledger, "gate_weight"):
+        row: dict[str, Any] = {"environment": entry.setting, "algorithm": entry.label}
+        for name, values in (("auc", gate_auc(entry)), ("threshold", thresholds(entry))):
+            row |= {name: np.mean(values), f"{name}_low": min(values), f"{name}_high": max(values)}
+        told = paper()["report"] if entry.split == paper()["report"]["relabeled_split"] else {}
+        rows.append(
+            row | {"paper_auc": told.get("gate_auc"), "paper_threshold": told.get("sparsity_threshold")}
+        )
+    return pd.DataFrame(rows) if rows else None
+
+
+def show_gates(frame: pd.DataFrame) -> pd.DataFrame:
+    """Mean with its range, the paper's beside."""
+    shown: dict[str, Any] = {"environment": once(frame["environment"]), "algorithm": frame["algorithm"]}
+    for name, title in (("auc", "AUC"), ("threshold", "eq. 34's threshold")):
+        columns = [frame[name], frame[f"{name}_low"], frame[f"{name}_high"]]
+        shown[f"{title} (range)"] = [f"{m:.3f} ({a:.3f}–{b:.3f})" for m, a, b in zip(*columns, strict=True)]
+        shown[f"paper's {title.split()[-1]}"] = frame[f"paper_{name}"].map(plain)
+    return pd.DataFrame(shown)
 
 
 FIGURES = (
@@ -129,6 +155,17 @@ FIGURES = (
         "share above which eq. 34 promises that a learned gate lowers the variance, estimated from the "
         "same encoder's embeddings of sparse and non-sparse transitions. Grey band: where the paper's "
         f"curves cross (about {paper()['report']['sparsity_threshold']}).",
+        section="Sparse context",
+        needs="bench run --env {relabeled_envs} --algo {algos} --split {relabeled}",
+    ),
+    Figure(
+        name="gates",
+        title="Figs. 5c and 6 in numbers",
+        kind="table",
+        make=gate_table,
+        show=show_gates,
+        caption="AUC of the gate's weights and the threshold of eq. 34: mean (range over seeds) for every "
+        "encoder with a batch-wise gate. The paper gives one number for each, on relabeled data.",
         section="Sparse context",
         needs="bench run --env {relabeled_envs} --algo {algos} --split {relabeled}",
     ),

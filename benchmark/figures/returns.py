@@ -21,7 +21,7 @@ from benchmark.figures.views import (
     split_rank,
 )
 from benchmark.ledger import Ledger, Portrait
-from benchmark.tables import interval, number, once, share, with_spread
+from benchmark.tables import fixed, interval, once, with_spread
 
 BEHAVIOUR = "behaviour data: "
 
@@ -166,9 +166,9 @@ def show_returns(frame: pd.DataFrame) -> pd.DataFrame:
         "environment, score": once(title),
         "algorithm": frame["algorithm"],
         "mean (std)": [with_spread(m, s) for m, s in zip(frame["mean"], frame["std"], strict=True)],
-        "IQM": frame["iqm"].map(number),
+        "IQM": frame["iqm"].map(fixed),
         **_intervals(frame),
-        "normalised": frame["normalised"].map(share),
+        "normalised": frame["normalised"].map(fixed),
         "paper": [with_spread(m, s) for m, s in zip(frame["paper_mean"], frame["paper_std"], strict=True)],
     }
     return pd.DataFrame(cells).drop(columns=[] if frame["paper_mean"].notna().any() else ["paper"])
@@ -181,7 +181,7 @@ def show_improvements(frame: pd.DataFrame) -> pd.DataFrame:
             "environment": once(frame["environment"]),
             "algorithm": frame["algorithm"],
             "over": frame["over"],
-            "probability": frame["probability"].map(share),
+            "probability": frame["probability"].map(fixed),
             **_intervals(frame),
         }
     )
