@@ -124,8 +124,9 @@ def _row(tag: str, cells: list[Any], numeric: list[bool]) -> str:
 
 
 def _numeric(frame: pd.DataFrame) -> list[bool]:
-    """Which columns are numbers to the eye, and so stand to the right."""
-    return [all(_looks_numeric(cell) for cell in frame.iloc[:, i]) for i in range(frame.shape[1])]
+    """Which columns are numbers to the eye, but for a word or two, and so stand to the right."""
+    shares = [frame.iloc[:, i].map(_looks_numeric).mean() for i in range(frame.shape[1])]
+    return [share > 0.9 for share in shares]
 
 
 def _looks_numeric(cell: Any) -> bool:

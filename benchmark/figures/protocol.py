@@ -159,7 +159,7 @@ FIGURES = (
         kind="table",
         make=costs,
         show=show_costs,
-        caption="Wall-clock seconds of training with evaluation, all seeds of a run at once as one stack; "
+        caption="Wall-clock seconds of training, tests apart, all seeds of a run at once as one stack; "
         "a gradient step updates every seed's networks once.",
         section="Protocol",
         needs="bench run --env {envs}",
