@@ -1,0 +1,126 @@
+"""A toy family, random meta-batches, and smoke data made once for all tests of a session."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from algorithms.algorithm import Space, Training
+from benchmark.generate import generate
+from benchmark.protocol import resolve
+from datasets.sampler import Layout, Sampler
+from datasets.splits import SplitData
+from datasets.transitions import Transitions
+from envs import Score, TaskFamily, families
+from envs.family import Array, sparsify
+from envs.rollout import rollout
+
+CPU = torch.device("cpu")
+SPACE = Space(obs=3, action=2, params=2, next_obs_in_context=True)
+
+
+def numbers(**changes: Any) -> Training:
+    """The smoke preset's numbers with some of them changed."""
+    return resolve("smoke", "toy", {f"training.{name}": value for name, value in changes.items()}).training
+
+
+def random_split(tasks: int, rows: list[int], obs: int, action: int, seed: int = 0) -> SplitData:
+    """Tasks of different counts of random rows; what pads them is nan, so that nothing can draw it unseen."""
+    draw, most = np.random.default_rng(seed), max(rows)
+    fields = [
+        draw.normal(size=(tasks, most, *shape)).astype(np.float32)
+        for shape in ((obs,), (action,), (), (obs,))
+    ]
+    data = Transitions(*fields, draw.random((tasks, most)) < 0.1)
+    padding = np.arange(most) >= np.array(rows)[:, None]  # [T, N]
+    for field in fields:
+        field[padding] = np.nan
+    context_reward = sparsify(data.reward.astype(np.float64), -0.2).astype(np.float32)
+    context_reward[padding] = np.nan
+    return SplitData(data, np.array(rows), context_reward, -0.2)
+
+
+def random_sampler(space: Space = SPACE, tasks: int = 6, seed: int = 0) -> Sampler:
+    """A sampler of random rows in torch's default precision."""
+    data = random_split(tasks, [20 + 7 * task for task in range(tasks)], space.obs, space.action, seed)
+    params = np.random.default_rng(seed).normal(size=(tasks, space.params))
+    sampler = Sampler(data, params, Layout(space.obs, space.action, space.next_obs_in_context), CPU)
+    sampler.packed = sampler.packed.to(torch.get_default_dtype())
+    sampler.params = sampler.params.to(torch.get_default_dtype())
+    return sampler
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Everything in double precision."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+class ToySimulator:
+    """Points in the plane that start anywhere."""
+
+    def __init__(self, params: Array) -> None:
+        self.position = np.zeros_like(params)
+
+    def reset(self, seeds: NDArray[np.int64]) -> Array:
+        self.position = np.array([np.random.default_rng(seed).uniform(-1, 1, 2) for seed in seeds])
+        return self.position
+
+    def step(self, action: Array) -> tuple[Array, NDArray[np.bool_]]:
+        self.position = np.clip(self.position + 0.4 * action, -1.5, 1.5)
+        return self.position, np.zeros(len(action), dtype=bool)
+
+
+def toy_goals() -> Array:
+    """Eight goals on the unit circle."""
+    angle = 2 * np.pi * np.arange(8) / 8
+    return np.stack([np.cos(angle), np.sin(angle)], -1)
+
+
+TOY = TaskFamily(
+    name="toy",
+    label="Toy",
+    obs_dim=2,
+    action_dim=2,
+    horizon=8,
+    param_names=("x", "y"),
+    train_tasks=6,
+    test_tasks=2,
+    sample_params=toy_goals,
+    simulator=ToySimulator,
+    reward=lambda obs, action, next_obs, params: -np.linalg.norm(next_obs - params, axis=-1),
+    scores=(Score("dense", "dense return", lambda reward: reward),),
+)
+
+
+def toy_sampler(episodes: int = 60) -> Sampler:
+    """Random episodes of every toy task."""
+    draw, params = np.random.default_rng(0), toy_goals()
+    rows = np.repeat(params, episodes, 0)
+    played = rollout(TOY, rows, lambda obs: draw.uniform(-1, 1, (len(obs), 2)), np.arange(len(rows)))
+    fields = [field.reshape(8, -1, *field.shape[2:]) for field in played[:5]]
+    data = Transitions(*(field.astype(np.float32) for field in fields[:4]), fields[4])
+    split = SplitData(data, np.full(8, data.reward.shape[1]), data.reward, None)
+    return Sampler(split, params, Layout(2, 2, False), CPU)
+
+
+@pytest.fixture(scope="session")
+def smoke_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Smoke data of every declared family, made by whichever test process comes first."""
+    shared = tmp_path_factory.getbasetemp().parent
+    with (shared / "smoke-data.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for family in families():
+            generate(
+                family.name, shared / "data", preset="smoke", overrides={}, trainer="stacked", device=CPU
+            )
+    return shared / "data"

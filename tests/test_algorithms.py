@@ -1,0 +1,317 @@
+"""What every declared algorithm promises: losses and their gradients, how it reads a context, that it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from run_fixture import CPU, SPACE, TOY, float64, numbers, random_sampler, toy_goals, toy_sampler
+from torch import Tensor, nn
+
+from algorithms.algorithm import Algorithm, Space, Training, algorithms, find_algorithm
+from algorithms.attention import Attention, AttentionNet, drop
+from algorithms.learner import KEY_ENCODER, State, losses, start, update
+from algorithms.task_losses import DistanceMetric
+from benchmark.evaluate import evaluate
+from datasets.randomness import Stream
+from datasets.transitions import Context, MetaBatch
+from envs import TaskSet
+from envs.errors import BadInput
+
+__all__ = ["float64"]
+SEEDS = (4, 2)
+SIZES = (4, 6, 5)  # M, K, B
+NAMES = [algorithm.name for algorithm in algorithms()]
+every = pytest.mark.parametrize("algorithm", algorithms(), ids=NAMES)
+
+
+def begun(
+    algorithm: Algorithm, space: Space = SPACE, training: Training | None = None
+) -> tuple[State, MetaBatch]:
+    """A stack after a few steps, so that nothing sits at its start, and a batch."""
+    state, sampler = start(algorithm, training or numbers(), space, SEEDS, CPU), random_sampler(space)
+    for _ in range(3):
+        update(state, sampler.meta_batch(state.noise, torch.arange(5), SIZES))
+    return state, sampler.meta_batch(state.noise, torch.arange(5), SIZES)
+
+
+def encode(state: State, context: Context, batch: MetaBatch, dropout: Stream | None = None) -> Tensor:
+    return state.algorithm.encoder.encode(state.nets["encoder"], context, batch.params, dropout)
+
+
+# --- losses and gradients
+
+
+@every
+@pytest.mark.parametrize("next_obs", [True, False])
+def test_losses_are_one_finite_number_a_member(algorithm: Algorithm, next_obs: bool) -> None:
+    state, batch = begun(algorithm, SPACE._replace(next_obs_in_context=next_obs))
+    found = losses(state, batch)
+    expected = {*algorithm.control.rates(state.numbers)} | ({"task"} if algorithm.task_loss else set())
+    assert found.keys() == expected
+    assert all(loss.shape == (len(SEEDS),) and bool(loss.isfinite().all()) for loss in found.values())
+
+
+def reached(state: State, loss: Tensor) -> set[str]:
+    """The networks that a loss has a gradient for."""
+    found = set()
+    for name, net in state.nets.items():
+        params = list(net.parameters())
+        gradients = (
+            torch.autograd.grad(loss.sum(), params, retain_graph=True, allow_unused=True) if params else ()
+        )
+        if any(gradient is not None for gradient in gradients):
+            assert any(gradient is not None and bool(gradient.any()) for gradient in gradients), name
+            found.add(name)
+    return found
+
+
+@every
+@pytest.mark.parametrize("joint", [(), ("critic",), ("critic", "value", "policy")])
+def test_a_loss_reaches_its_own_networks_alone(algorithm: Algorithm, joint: tuple[str, ...]) -> None:
+    """The encoder learns from its task loss and the control losses it is said to; targets and keys from none."""
+    state, batch = begun(replace(algorithm, encoder_learns_from=joint))
+    learns = bool(list(state.nets["encoder"].parameters()))
+    for name, loss in losses(state, batch).items():
+        if name == "task":
+            assert reached(state, loss) == {"encoder"}
+        else:
+            assert reached(state, loss) == {name} | ({"encoder"} if learns and name in joint else set())
+
+
+@every
+def test_the_optimiser_holds_what_is_trained_once(algorithm: Algorithm) -> None:
+    state, _ = begun(algorithm)
+    held = [id(p) for group in state.optimiser.param_groups for p in group["params"]]
+    trained = [name for name in state.nets if not name.endswith("_target") and name != KEY_ENCODER]
+    assert sorted(held) == sorted(id(p) for name in trained for p in state.nets[name].parameters())
+
+
+@every
+def test_gradients_are_contiguous(algorithm: Algorithm) -> None:
+    """Torch's fused Adam reads them as if they were."""
+    for seeds in ((1,), (1, 2, 3)):
+        state = start(algorithm, numbers(), SPACE, seeds, CPU)
+        batch = random_sampler().meta_batch(state.noise, torch.arange(5), SIZES)
+        params = [p for group in state.optimiser.param_groups for p in group["params"]]
+        gradients = torch.autograd.grad(torch.stack(list(losses(state, batch).values())).sum(), params)
+        assert all(gradient.is_contiguous() for gradient in gradients)
+
+
+@every
+def test_actions_are_deterministic_and_in_the_box(algorithm: Algorithm) -> None:
+    state, batch = begun(algorithm)
+    z = encode(state, batch.query, batch).repeat_interleave(5, 1)
+    action = algorithm.control.act(state.nets, 100 * batch.rows.obs, z)
+    assert action.shape == batch.rows.action.shape
+    assert float(action.detach().abs().max()) <= 1.0
+    assert torch.equal(action, algorithm.control.act(state.nets, 100 * batch.rows.obs, z))
+
+
+# --- encoders
+
+
+def reordered(context: Context, change: Callable[[Tensor], Tensor]) -> Context:
+    return Context(*(change(field) for field in context.fields))
+
+
+@every
+@pytest.mark.usefixtures("float64")
+def test_a_context_is_a_set_of_transitions(algorithm: Algorithm) -> None:
+    """Neither the order nor a second copy of all transitions changes z, the gate included."""
+    state, batch = begun(algorithm)
+    z = encode(state, batch.query, batch)
+    assert z.shape == (2, SIZES[0], algorithm.encoder.latent(SPACE, state.numbers))
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    torch.testing.assert_close(encode(state, reordered(batch.query, lambda x: x[:, :, order]), batch), z)
+    torch.testing.assert_close(
+        encode(state, reordered(batch.query, lambda x: torch.cat([x, x], 2)), batch), z
+    )
+
+
+@every
+def test_tasks_of_a_batch_do_not_see_each_other(algorithm: Algorithm) -> None:
+    state, batch = begun(algorithm)
+    other = reordered(batch.query, lambda x: torch.cat([x[:, :1], x[:, 1:] * 2 + 1], 1))
+    torch.testing.assert_close(encode(state, other, batch)[:, 0], encode(state, batch.query, batch)[:, 0])
+
+
+@every
+def test_embeddings_of_learned_encoders_are_bounded_and_tell_contexts_apart(algorithm: Algorithm) -> None:
+    state, batch = begun(algorithm)
+    z, other = encode(state, batch.query, batch), encode(state, batch.key, batch)
+    if list(state.nets["encoder"].parameters()):
+        assert float(z.detach().abs().max()) < 1.0 and not torch.equal(z, other)
+    else:
+        assert torch.equal(z, other)
+
+
+def test_the_oracle_sees_the_parameters_and_the_blind_nothing() -> None:
+    roles = {algorithm.role: algorithm for algorithm in algorithms()}
+    state, batch = begun(roles["upper"])
+    assert torch.equal(encode(state, batch.query, batch), batch.params)
+    state, batch = begun(roles["lower"])
+    assert not bool(encode(state, batch.query, batch).any())
+    for name in ("upper", "lower"):
+        assert roles[name].control == find_algorithm("focal").control
+
+
+# --- attention
+
+OPTIONS = [
+    Attention(batch_wise, sequence_wise, tokens, gate)  # type: ignore[arg-type]
+    for batch_wise, sequence_wise, tokens, gate in product(
+        (True, False), (True, False), ("fields", "single", "scalar"), ("mean_one", "sigmoid")
+    )
+]
+
+
+def attention(part: Attention, **changes: float) -> AttentionNet:
+    return part.build(SPACE, numbers(**changes), Stream(SEEDS))  # type: ignore[return-value]
+
+
+def context(seed: int = 0) -> Context:
+    return random_sampler().meta_batch(Stream([seed, seed + 1]), torch.arange(5), SIZES).query
+
+
+@pytest.mark.parametrize(
+    "part", OPTIONS, ids=lambda part: "-".join(str(value) for value in vars(part).values())
+)
+def test_every_option_of_attention_trains(part: Attention) -> None:
+    state, batch = begun(replace(find_algorithm("focalpp"), encoder=part))
+    assert all(bool(loss.isfinite().all()) for loss in losses(state, batch).values())
+    for parameter in state.nets["encoder"].parameters():
+        assert bool(parameter.isfinite().all())
+    if part.batch_wise:
+        weight = part.weights(state.nets["encoder"], batch.query)  # type: ignore[arg-type]
+        assert weight.shape == batch.query.obs.shape[:3] and bool((weight >= 0).all())
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"power": 1}, {"weight": 10.0, "root": True, "mean_over_dims": True}]
+)
+def test_every_option_of_the_distance_metric_trains(options: dict[str, object]) -> None:
+    task_loss = DistanceMetric(**options)  # type: ignore[arg-type]
+    state, batch = begun(replace(find_algorithm("focal"), task_loss=task_loss))
+    assert reached(state, losses(state, batch)["task"]) == {"encoder"}
+
+
+@pytest.mark.parametrize("gate", ["mean_one", "sigmoid"])
+def test_the_gate_begins_as_the_identity(gate: str) -> None:
+    part, plain = Attention(True, True, gate=gate), Attention(False, True)  # type: ignore[arg-type]
+    net, seen = attention(part), context()
+    torch.testing.assert_close(part.weights(net, seen), torch.ones(2, 4, 6), rtol=0, atol=1e-6)
+    params = torch.zeros(2, 4, 2)
+    torch.testing.assert_close(part.encode(net, seen, params, None), plain.encode(net, seen, params, None))
+    nn.init.normal_(net.excite.weight, std=3.0)
+    weight = part.weights(net, seen)
+    assert float(weight.detach().std()) > 0.1
+    if gate == "mean_one":
+        torch.testing.assert_close(weight.mean(-1), torch.ones(2, 4))
+
+
+def interaction(part: Attention, net: AttentionNet) -> float:
+    """How far a transition's embedding, before tanh, is from a function of s plus a function of r."""
+    one, two = context(0), context(5)
+    u = [
+        [part.each(net, one._replace(obs=s.obs, reward=r.reward)).atanh() for r in (one, two)]
+        for s in (one, two)
+    ]
+    return float((u[0][0] - u[0][1] - u[1][0] + u[1][1]).abs().max().detach())
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("tokens", ["fields", "scalar"])
+def test_sequence_wise_attention_mixes_the_fields(tokens: str) -> None:
+    """Fields meet in the attention and nowhere else: silence it and the fields' contributions add up."""
+    part = Attention(False, True, tokens)  # type: ignore[arg-type]
+    net = attention(part)
+    assert interaction(part, net) > 1e-3
+    for block in net.blocks:
+        nn.init.zeros_(block.mix.weight)
+    assert interaction(part, net) < 1e-9
+
+
+@pytest.mark.parametrize("part", [p for p in OPTIONS if not p.batch_wise and p.gate == "mean_one"],
+                         ids=lambda p: f"{p.tokens}-{p.sequence_wise}")  # fmt: skip
+def test_a_single_token_has_nothing_to_attend_to(part: Attention) -> None:
+    """Other queries change nothing where a transition is one token, as in the authors' code."""
+    net, seen, params = attention(part), context(), torch.zeros(2, 4, 2)
+    before = part.encode(net, seen, params, None)
+    for block in net.blocks:
+        if part.sequence_wise:
+            width = block.mix.weight.shape[1]
+            nn.init.normal_(block.query_key_value.weight[..., :width], std=5.0)
+    changed = not torch.allclose(before, part.encode(net, seen, params, None), atol=1e-6)
+    assert changed == (part.sequence_wise and part.tokens != "single")
+
+
+def test_tokens_are_the_fields() -> None:
+    assert Attention(True, True).token_widths(SPACE) == (3, 2, 1, 3)  # s, a, r, s'
+    assert Attention(True, True).token_widths(SPACE._replace(next_obs_in_context=False)) == (3, 2, 1)
+    assert Attention(True, True, "scalar").token_widths(SPACE) == (1,) * 9
+    assert (
+        Attention(True, True, "single").token_widths(SPACE)
+        == Attention(True, False).token_widths(SPACE)
+        == (9,)
+    )
+
+
+@pytest.mark.parametrize("sequence_wise", [True, False])
+def test_dropout_needs_a_stream_and_follows_it(sequence_wise: bool) -> None:
+    part, params = Attention(True, sequence_wise), torch.zeros(2, 4, 2)
+    net, seen = attention(part, dropout=0.5), context()
+    plain = part.encode(net, seen, params, None)
+    assert torch.equal(plain, part.encode(net, seen, params, None))
+    one, again, other = (part.encode(net, seen, params, Stream([s, s + 1])) for s in (1, 1, 2))
+    assert torch.equal(one, again)
+    assert not torch.allclose(one, other) and not torch.allclose(one, plain)
+    silent = attention(part, dropout=0.0)
+    assert torch.equal(
+        part.encode(silent, seen, params, Stream([1, 2])), part.encode(silent, seen, params, None)
+    )
+
+
+def test_dropout_keeps_the_mean() -> None:
+    x = drop(torch.ones(2, 40_000), 0.3, Stream([1, 2]))
+    assert set(x.unique().tolist()) == {0.0, float(np.float32(1 / np.float32(0.7)))}
+    torch.testing.assert_close(x.mean(-1), torch.ones(2), rtol=0, atol=0.02)
+
+
+def test_heads_must_divide_the_width() -> None:
+    for part in (Attention(True, True), Attention(False, True, "scalar")):
+        with pytest.raises(BadInput, match=r"attention_heads 3 must divide attention_width 8"):
+            attention(part, attention_heads=3)
+
+
+# --- learning
+
+TOY_NUMBERS = {"width": 32, "encoder_width": 32, "attention_width": 32, "meta_batch": 8, "context_batch": 16,
+               "control_batch": 16, "actor_lr": 5e-3, "critic_lr": 5e-3, "encoder_lr": 5e-3, "discount": 0.3,
+               "dropout": 0.0, "tau": 0.1, "eval_episodes": 4, "test_context": 64, "steps": 400}  # fmt: skip
+
+
+@cache
+def learned(name: str) -> float:
+    """Mean return on the toy's eight tasks after a few hundred updates of two seeds."""
+    training, sampler, everyone = numbers(**TOY_NUMBERS), toy_sampler(), tuple(range(8))
+    state = start(find_algorithm(name), training, Space(2, 2, 2, False), (0, 1), CPU)
+    for _ in range(training.steps):
+        update(state, sampler.meta_batch(state.noise, torch.arange(8), (8, 16, 16)))
+    tasks = TaskSet("toy", 0, toy_goals(), everyone, everyone)
+    return float(evaluate(state, (0, 1), sampler, TOY, tasks, "toy")["dense"].mean())
+
+
+@every
+def test_it_learns_a_toy(algorithm: Algorithm) -> None:
+    """The best is -1.0 and staying in the middle -8.0, which is all that the blind can do."""
+    blind, oracle = learned("blind"), learned("oracle")
+    assert -9.0 < blind < -7.5
+    assert oracle > -3.0
+    if algorithm.role == "method":
+        assert learned(algorithm.name) > blind + (oracle - blind) / 4

@@ -1,0 +1,77 @@
+"""docs/equations.md against the code: what is tagged is listed, what is listed exists, tests included."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TAG = re.compile(r"\[focal(?:pp)? [^\]]+\]")
+PLACE = re.compile(r"\[focal(?:pp)? (?:Table|Fig\.|App\.)")  # where something is printed, not what it says
+LISTED = re.compile(
+    r"^\| (?P<tag>`\[.*?\]`|–) \| (?P<says>.+) \| `(?P<function>\S+)` \| (?P<tests>`.+`) \|$", re.M
+)
+
+
+class Row(NamedTuple):
+    tag: str
+    function: str
+    tests: tuple[str, ...]
+
+
+def listed() -> list[Row]:
+    text = (ROOT / "docs" / "equations.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| tag")]
+    found = [
+        Row(m["tag"].strip("`"), m["function"], tuple(re.findall(r"`([^`]+)`", m["tests"])))
+        for m in LISTED.finditer(text)
+    ]
+    assert len(found) == len(rows), "a row of docs/equations.md has another form than the rest"
+    return found
+
+
+def defined(path: Path) -> Iterator[tuple[str, ast.AST]]:
+    """Every function and class of a file by its qualified name, and the module itself under no name."""
+    pending: list[tuple[str, ast.AST]] = [("", ast.parse(path.read_text(encoding="utf-8")))]
+    while pending:
+        name, node = pending.pop()
+        yield name, node
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.ClassDef):
+                pending.append((f"{name}.{child.name}".strip("."), child))
+
+
+def documented() -> Iterator[tuple[str, str]]:
+    """(module:name, docstring) of all that the four packages define."""
+    for package in ("envs", "datasets", "algorithms", "benchmark"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            for name, node in defined(path):
+                yield f"{module}:{name}", ast.get_docstring(node) or ""  # type: ignore[arg-type]
+
+
+def test_the_list_and_the_code_name_the_same() -> None:
+    code = {(tag, function) for function, text in documented() for tag in TAG.findall(text)}
+    page = {(row.tag, row.function) for row in listed() if row.tag != "–"}
+    assert page <= code, f"listed, but no docstring says so: {sorted(page - code)}"
+    missing = {pair for pair in code - page if not PLACE.match(pair[0])}
+    assert not missing, f"tagged, but not in docs/equations.md: {sorted(missing)}"
+    assert len(page) > 15
+
+
+def test_no_row_is_there_twice() -> None:
+    pairs = [(row.tag, row.function) for row in listed()]
+    assert len(pairs) == len(set(pairs))
+
+
+@pytest.mark.parametrize("row", listed(), ids=lambda row: row.function)
+def test_listed_functions_and_tests_exist(row: Row) -> None:
+    assert row.function in {function for function, _ in documented()}
+    for test in row.tests:
+        file, _, name = test.partition("::")
+        assert name in {found for found, _ in defined(ROOT / "tests" / file)}, f"{test} does not exist"

@@ -1,0 +1,139 @@
+"""The only update: what it steps, by how much, and that stopping in between leaves no trace."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from run_fixture import CPU, SPACE, numbers, random_sampler
+
+from algorithms.algorithm import Algorithm, Training, algorithms, find_algorithm
+from algorithms.learner import KEY_ENCODER, State, start, update
+
+SEEDS, STEPS = (2, 0), 12
+
+
+def go_on(state: State, until: int) -> list[dict[str, torch.Tensor]]:
+    sampler = random_sampler()
+    tasks = torch.arange(5)
+    return [
+        update(state, sampler.meta_batch(state.noise, tasks, (4, 6, 5))) for _ in range(until - state.step)
+    ]
+
+
+def fresh(algorithm: Algorithm, training: Training | None = None) -> State:
+    return start(algorithm, training or numbers(steps=STEPS), SPACE, SEEDS, CPU)
+
+
+def weights(state: State) -> dict[str, list[torch.Tensor]]:
+    return {name: [p.detach().clone() for p in net.parameters()] for name, net in state.nets.items()}
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7])
+@pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
+def test_a_resumed_run_is_an_uninterrupted_one_bit_for_bit(
+    algorithm: Algorithm, cut: int, tmp_path: Path
+) -> None:
+    whole, first, second = fresh(algorithm), fresh(algorithm), fresh(algorithm)
+    losses = go_on(whole, STEPS)
+    go_on(first, cut)
+    torch.save(first.snapshot(), tmp_path / "checkpoint.pt")
+    second.restore(torch.load(tmp_path / "checkpoint.pt", weights_only=True))
+    rest = go_on(second, STEPS)
+    assert second.step == whole.step == STEPS
+    for ours, theirs in zip(losses[cut:], rest, strict=True):
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    for name, there in weights(whole).items():
+        assert all(torch.equal(a, b) for a, b in zip(there, weights(second)[name], strict=True)), name
+
+
+def test_a_snapshot_holds_tensors_and_plain_values_only() -> None:
+    state = fresh(find_algorithm("focalpp"))
+    go_on(state, 2)
+    memory = io.BytesIO()
+    torch.save(state.snapshot(), memory)
+    memory.seek(0)
+    assert torch.load(memory, weights_only=True)["step"] == 2
+
+
+@pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
+def test_a_linear_schedule_ends_at_zero(algorithm: Algorithm) -> None:
+    """The rate falls by the same amount every step; one step past the last would move nothing."""
+    state = fresh(algorithm, numbers(steps=STEPS, lr_schedule="linear", encoder_lr=4e-3, actor_lr=1e-3))
+    for step in range(STEPS):
+        go_on(state, step + 1)
+        for group in state.optimiser.param_groups:
+            assert group["lr"] == pytest.approx(group["base"] * (STEPS - step) / STEPS)
+    assert {group["base"] for group in state.optimiser.param_groups} <= {4e-3, 1e-3}
+    before = weights(state)
+    go_on(state, STEPS + 1)
+    trained = [
+        name for name in state.nets if name in ("encoder", *state.algorithm.control.rates(state.numbers))
+    ]
+    for name in trained:
+        assert all(torch.equal(a, b) for a, b in zip(before[name], weights(state)[name], strict=True)), name
+
+
+def test_a_constant_schedule_stays() -> None:
+    state = fresh(find_algorithm("focal"), numbers(steps=STEPS, lr_schedule="constant"))
+    go_on(state, STEPS)
+    assert all(group["lr"] == group["base"] > 0 for group in state.optimiser.param_groups)
+
+
+@pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
+def test_keys_follow_by_momentum(algorithm: Algorithm) -> None:
+    """phi_k <- m phi_k + (1 - m) phi_q after the query encoder's step (Algorithm 1, line 23)."""
+    state = fresh(algorithm)
+    momentum = algorithm.task_loss.momentum if algorithm.task_loss else None
+    assert (KEY_ENCODER in state.nets) == (momentum is not None)
+    if momentum is None:
+        return
+    before = weights(state)
+    assert all(torch.equal(a, b) for a, b in zip(before["encoder"], before[KEY_ENCODER], strict=True))
+    for step in range(1, 4):
+        go_on(state, step)
+        now = weights(state)
+        for old, query, key in zip(before[KEY_ENCODER], now["encoder"], now[KEY_ENCODER], strict=True):
+            torch.testing.assert_close(key, momentum * old + (1 - momentum) * query)
+        before = now
+
+
+def test_the_papers_momentum() -> None:
+    task_loss = find_algorithm("focalpp").task_loss
+    assert task_loss is not None and task_loss.momentum == 0.9  # Table 6
+
+
+@pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
+def test_targets_follow_by_tau(algorithm: Algorithm) -> None:
+    state = fresh(algorithm, numbers(steps=STEPS, tau=0.25))
+    targets = [name for name in state.nets if name.endswith("_target")]
+    before = weights(state)
+    go_on(state, 1)
+    now = weights(state)
+    for name in targets:
+        source = name.removesuffix("_target")
+        assert all(torch.equal(a, b) for a, b in zip(before[name], before[source], strict=True))
+        for old, online, new in zip(before[name], now[source], now[name], strict=True):
+            torch.testing.assert_close(new, 0.75 * old + 0.25 * online)
+    assert targets
+
+
+def test_every_trained_network_moves_and_losses_are_the_ones_before_the_step() -> None:
+    from algorithms.learner import losses
+
+    for algorithm in algorithms():
+        state, twin = fresh(algorithm), fresh(algorithm)
+        before = weights(state)
+        sampler = random_sampler()
+        batch = sampler.meta_batch(state.noise, torch.arange(5), (4, 6, 5))
+        twin.noise.restore(state.noise.state())
+        expected = losses(twin, batch)
+        found = update(state, batch)
+        assert all(torch.equal(found[name], expected[name].detach()) for name in expected)
+        assert not any(loss.requires_grad for loss in found.values())
+        for name, there in weights(state).items():
+            moved = [not torch.equal(a, b) for a, b in zip(before[name], there, strict=True)]
+            assert any(moved) or not moved, f"{algorithm.name}: {name} stands still"

@@ -1,0 +1,181 @@
+"""Meta-batches: whose rows they hold, how often each is drawn, and what of them is visible."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from run_fixture import CPU, numbers, random_split, smoke_data
+from scipy import stats
+
+from benchmark.protocol import RunSpec
+from benchmark.run import prepare_job
+from datasets.randomness import Stream
+from datasets.sampler import Layout, Sampler
+from datasets.splits import load_split, splits_of
+from datasets.store import open_dataset
+from datasets.transitions import MetaBatch
+from envs import families, find_family
+from envs.family import sparsify
+
+__all__ = ["smoke_data"]
+ROWS = [5, 17, 9, 17, 30, 1, 8]  # of tasks of different size
+OBS, ACTION = 3, 2
+
+
+def marked(next_obs: bool = True) -> Sampler:
+    """Every field of a row tells its task and its number."""
+    data = random_split(len(ROWS), ROWS, OBS, ACTION)
+    code = np.arange(len(ROWS))[:, None] * 100 + np.arange(max(ROWS))  # [T, N]
+    real = np.arange(max(ROWS)) < np.array(ROWS)[:, None]
+    code = np.where(real, code, np.nan)
+    rows = data.transitions
+    for field, shift in ((rows.obs, 0.0), (rows.action, 0.1), (rows.next_obs, 0.2)):
+        field[:] = code[..., None] + shift
+    rows.reward[:], data.context_reward[:] = code + 0.3, code + 0.4
+    params = np.arange(len(ROWS))[:, None] * 1.0
+    return Sampler(data, params, Layout(OBS, ACTION, next_obs), CPU)
+
+
+def drawn(sampler: Sampler, tasks: list[int], sizes: tuple[int, int, int], seed: int = 0) -> MetaBatch:
+    return sampler.meta_batch(Stream([seed, seed + 1]), torch.tensor(tasks), sizes)
+
+
+def test_shapes_are_static_and_tasks_distinct() -> None:
+    many, context, control = 4, 6, 5
+    for seed in range(30):
+        batch = drawn(marked(), [0, 1, 3, 4, 6], (many, context, control), seed)
+        assert batch.task.shape == (2, many)
+        assert all(
+            len(set(member)) == many <= len({0, 1, 3, 4, 6} | set(member)) == 5
+            for member in batch.task.tolist()
+        )
+        assert batch.query.obs.shape == batch.key.obs.shape == (2, many, context, OBS)
+        assert batch.query.reward.shape == (2, many, context, 1)
+        assert batch.rows.obs.shape == (2, many * control, OBS)
+        assert batch.rows.reward.shape == batch.rows.alive.shape == (2, many * control, 1)
+
+
+def test_rows_come_from_their_own_task_and_hang_together() -> None:
+    """obs, action, next obs and reward of a row belong to one stored row of the batch's task; control sees dense."""
+    batch = drawn(marked(), list(range(len(ROWS))), (len(ROWS), 40, 30))
+    for context in (batch.query, batch.key):
+        assert context.next_obs is not None
+        owner = (context.obs / 100).floor().long()  # [S, M, K, O]
+        assert bool((owner == batch.task[..., None, None]).all())
+        for field, shift in ((context.action, 0.1), (context.next_obs, 0.2), (context.reward, 0.4)):
+            torch.testing.assert_close(
+                field - shift, context.obs[..., :1].expand_as(field), rtol=0, atol=1e-3
+            )
+    rows = batch.rows
+    owner = (rows.obs[..., 0] / 100).floor().long()
+    assert bool((owner == batch.task.repeat_interleave(30, 1)).all())
+    for field, shift in ((rows.action, 0.1), (rows.next_obs, 0.2), (rows.reward, 0.3)):
+        torch.testing.assert_close(field - shift, rows.obs[..., :1].expand_as(field), rtol=0, atol=1e-3)
+    torch.testing.assert_close(batch.params[..., 0], batch.task.float(), rtol=0, atol=0)
+
+
+def test_alive_is_zero_where_the_world_ended() -> None:
+    data = random_split(3, [9, 9, 9], OBS, ACTION)
+    sampler = Sampler(data, np.zeros((3, 1)), Layout(OBS, ACTION, False), CPU)
+    rows = drawn(sampler, [0, 1, 2], (3, 4, 50)).rows
+    ended = {tuple(obs) for obs in data.transitions.obs[data.transitions.terminated].tolist()}
+    found = {
+        tuple(obs)
+        for obs, alive in zip(rows.obs.flatten(0, 1).tolist(), rows.alive.flatten(), strict=True)
+        if not alive
+    }
+    assert found and found <= ended
+    assert set(rows.alive.unique().tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("uniform", [0.0, 1 - 2**-24, 0.5])
+def test_the_ends_of_the_draw_stay_inside_the_task(uniform: float) -> None:
+    """The largest number below one must not reach the padding or the next task, whatever the count."""
+    for rows in ([1, 3, 7], [1000, 1023, 4097], [4095, 2049, 9]):
+        data = random_split(3, rows, 1, 1)
+        sampler = Sampler(data, np.zeros((3, 1)), Layout(1, 1, False), CPU)
+        fields = sampler.fields(torch.tensor([[0, 1, 2]]), torch.full((1, 3, 1), uniform))
+        expected = [data.transitions.obs[task, int(uniform * count)] for task, count in enumerate(rows)]
+        np.testing.assert_array_equal(fields[0][0, :, 0], np.stack(expected))
+
+
+def test_padding_is_never_drawn() -> None:
+    for seed in range(20):
+        batch = drawn(marked(), list(range(len(ROWS))), (6, 50, 50), seed)
+        assert not any(bool(field.isnan().any()) for field in (*batch.query, *batch.key, *batch.rows))  # type: ignore[union-attr]
+
+
+def test_rows_and_tasks_are_drawn_uniformly() -> None:
+    sampler, tasks = marked(), [0, 1, 2, 3, 4, 6]
+    stream = Stream([7])
+    chosen, rows = np.zeros(len(ROWS)), [np.zeros(count) for count in ROWS]
+    for _ in range(400):
+        batch = sampler.meta_batch(stream, torch.tensor(tasks), (3, 20, 10))
+        chosen += np.bincount(batch.task[0], minlength=len(ROWS))
+        for code in (*batch.query.obs[0, ..., 0].flatten().tolist(), *batch.rows.obs[0, :, 0].tolist()):
+            rows[int(code) // 100][int(code) % 100] += 1
+    assert chosen[5] == 0
+    assert stats.chisquare(chosen[tasks]).pvalue > 0.01
+    assert min(stats.chisquare(rows[task]).pvalue for task in tasks if ROWS[task] > 1) > 0.001
+
+
+def test_query_key_and_control_are_different_draws() -> None:
+    batch = drawn(marked(), [1, 3, 4], (3, 20, 20))
+    flat = [batch.query.obs[..., 0], batch.key.obs[..., 0], batch.rows.obs[..., 0].unflatten(1, (3, 20))]
+    assert all(not torch.equal(flat[i], flat[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
+def test_a_members_batch_does_not_depend_on_the_others() -> None:
+    sampler, tasks = marked(), torch.arange(5)
+    together = sampler.meta_batch(Stream([3, 8]), tasks, (3, 6, 5))
+    alone = sampler.meta_batch(Stream([8]), tasks, (3, 6, 5))
+    for ours, theirs in zip((*together.query, *together.rows, together.task),
+                            (*alone.query, *alone.rows, alone.task), strict=True):  # fmt: skip
+        assert torch.equal(ours[1], theirs[0])  # type: ignore[index]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_the_next_observation_is_visible_only_where_asked_for(shown: bool) -> None:
+    batch = drawn(marked(shown), [0, 1, 2], (3, 4, 5))
+    assert (batch.query.next_obs is not None) == (batch.key.next_obs is not None) == shown
+    assert len(batch.query.fields) == 3 + shown
+
+
+@pytest.mark.parametrize("env", [family.name for family in families()])
+def test_every_split_of_every_family_shows_the_right_reward(env: str, smoke_data: Path) -> None:
+    """Control learns from dense rewards of its own task; the context's are eq. 35 of the same rows."""
+    family = find_family(env)
+    for split in splits_of(family):
+        spec = RunSpec(env=env, split=split.name, preset="smoke", algo="focal", seeds=(0,), overrides={})
+        job = prepare_job(spec, smoke_data, CPU)
+        batch = job.sampler(split).meta_batch(
+            Stream([1]), torch.tensor(job.dataset.task_set.train), (8, 50, 20)
+        )
+        assert (batch.query.next_obs is not None) == family.dynamics_differ
+        params = job.dataset.task_set.params[batch.task[0].numpy()]  # [M, P]
+        rows = [field[0].double().unflatten(0, (8, 20)).numpy() for field in batch.rows]  # [M, B, ·]
+        dense = family.reward(rows[0], rows[1], rows[3], params[:, None])
+        np.testing.assert_allclose(rows[2][..., 0], dense, rtol=1e-5, atol=1e-6)
+        if not family.dynamics_differ:  # the reward of a context row can be known from s' = s + a here
+            fields = job.sampler(split).fields(
+                batch.task, torch.rand(1, 8, 50, generator=torch.Generator().manual_seed(0))
+            )
+            obs, action, _, next_obs, _, shown = (field[0].double().numpy() for field in fields)
+            dense = family.reward(obs, action, next_obs, params[:, None])
+            expected = sparsify(dense, split.radius(family))
+            np.testing.assert_allclose(shown[..., 0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_relabeled_rows_are_one_pool_with_each_tasks_reward(smoke_data: Path) -> None:
+    found = [family for family in families() if family.relabel_radius is not None]
+    assert found
+    for family in found:
+        dataset = open_dataset(smoke_data, family.name)
+        split = next(split for split in splits_of(family) if split.relabel)
+        data = load_split(dataset, split, pool_per_task=numbers().relabeled_pool)
+        assert np.all(data.transitions.obs == data.transitions.obs[0])
+        share = (data.context_reward != 0).mean(0)  # [N] tasks that reward a row
+        assert 0 < (share == 0).mean() < 1 and share.max() < 1
