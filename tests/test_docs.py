@@ -1,0 +1,350 @@
+"""The documentation is true: links resolve, commands parse, tables agree with the code, examples run."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import gymnasium
+import numpy as np
+import pandas as pd
+import pytest
+import test_envs
+import torch
+from data_fixture import put_data_set
+
+import algorithms.algorithm
+import datasets.splits
+import envs.family
+from benchmark import report
+from benchmark.cli import main, parser
+from benchmark.ledger import read_ledger
+from benchmark.protocol import override_algorithm, parse_overrides, presets, resolve, split_overrides
+from datasets.store import open_dataset
+from envs.discovery import declared
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+NAMED = ("README.md", "docs/quickstart.md", "docs/data-format.md", "docs/results-format.md")
+SCRIPTED = [ROOT / name for name in NAMED]
+ENV = "sparse-point-mass"  # of the example
+EXAMPLE_FIGURES = ("worst-task", "by-task")
+LISTS = (envs.family.families, algorithms.algorithm.algorithms, datasets.splits.splits)
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+@cache
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments that a page's headings give."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands(page: Path, program: str) -> list[list[str]]:
+    """The words after the program's name, of every line of shell that calls it."""
+    lines = [shlex.split(line, comments=True) for block in blocks(page, "sh") for line in block.splitlines()]
+    return [words[1:] for words in lines if words and words[0] == program]
+
+
+# --- links, commands, tables
+
+
+@every_page
+def test_links_resolve(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        name, _, fragment = link.partition("#")
+        if "://" in link:
+            continue
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.name} links to {link}, which is not there"
+        if fragment:
+            assert fragment in anchors(target), f"{page.name} links to {link}, a heading that is not there"
+
+
+def test_the_index_leads_to_every_page() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    for name in {page.name for page in PAGES[1:]} - {"index.md"}:
+        assert f"]({name})" in index, f"docs/index.md does not link to {name}"
+
+
+@every_page
+def test_commands_can_be_given(page: Path, examples: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in commands(page, "bench"):
+        try:
+            arguments = parser().parse_args(words)
+        except SystemExit:
+            pytest.fail(f"bench {shlex.join(words)}: {capsys.readouterr().err}")
+        check_names(arguments.__dict__, words[0])
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for words in commands(page, "make"):
+        assert {word for word in words if "=" not in word} <= targets
+
+
+def check_names(given: dict[str, object], command: str) -> None:
+    """Every name of a command is declared and every setting exists; BadInput otherwise."""
+    section = "behaviour" if command == "generate-data" else "training"
+    overrides = parse_overrides(given.get("set") or [], section)
+    numbers, parts = split_overrides(overrides)
+    for env in given.get("env") or []:
+        family = envs.family.find_family(env)
+        resolve(given.get("preset") or "lite", env, numbers)
+        for split in given.get("split") or []:
+            datasets.splits.find_split(split, family)
+    for algo in given.get("algo") or []:
+        for key, value in parts.items():
+            override_algorithm(algorithms.algorithm.find_algorithm(algo), key, value)
+    assert not parts or given.get("algo")
+
+
+def test_the_readme_and_the_quickstart_have_commands() -> None:
+    assert commands(ROOT / "README.md", "bench")
+    given = {words[0] for words in commands(ROOT / "docs" / "quickstart.md", "bench")}
+    assert given == {"generate-data", "verify", "run", "report", "list"}
+
+
+def test_options_that_the_protocol_names_exist() -> None:
+    known: dict[str, set[str]] = {section: set(numbers) for section, numbers in presets()["lite"].items()}
+    for algorithm in algorithms.algorithm.algorithms():
+        for name in ("encoder", "task_loss", "control"):
+            known[name] = known.get(name, set()) | settings(getattr(algorithm, name))
+    named = re.findall(rf"`({'|'.join(known)})\.(\w+)((?:`, `\.\w+)*)", PROTOCOL)
+    assert {section for section, *_ in named} == set(known)
+    for section, first, more in named:
+        for field in [first, *re.findall(r"\.(\w+)", more)]:
+            assert field in known[section], f"docs/protocol.md names {section}.{field}"
+
+
+def settings(part: object) -> set[str]:
+    """The names of a part's fields; none where there is no part."""
+    return {field.name for field in fields(part)} if is_dataclass(part) else set()
+
+
+def flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
+    """A tree of tables as dotted names."""
+    found: dict[str, object] = {}
+    for key, value in tree.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
+def test_the_protocols_numbers_are_the_presets() -> None:
+    rows = re.findall(r"^\| (.+) \|$", PROTOCOL.split("## Preset numbers")[1], re.MULTILINE)
+    header, *body = [row.split(" | ") for row in rows]
+    told: dict[str, dict[str, float | str]] = {preset: {} for preset in header[1:-1]}
+    for name, *cells, _ in body:
+        for preset, cell in zip(told, cells, strict=True):
+            if cell != "–":
+                told[preset][name.strip("`")] = value(cell.strip("*"))
+    assert told == {preset: flat(numbers) for preset, numbers in presets().items()}
+
+
+def value(cell: str) -> float | str:
+    """A number as people write it, or a word."""
+    try:
+        return float(cell.replace(" ", ""))
+    except ValueError:
+        return cell
+
+
+# --- examples
+
+
+def paths_and_sources() -> dict[str, str]:
+    """The modules of adding.md: each says in its first line where it goes."""
+    found = {}
+    for block in blocks(ROOT / "docs" / "adding.md", "python"):
+        first = re.match(r"# (\S+)\.py\n", block)
+        assert first, f"an example does not say where it goes:\n{block[:80]}"
+        found[first[1]] = block
+    return found
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Every example of adding.md as a module of the package that it belongs to, in a folder of its own."""
+    home, modules = tmp_path_factory.mktemp("examples"), []
+    with pytest.MonkeyPatch.context() as patch:
+        for path, source in paths_and_sources().items():
+            file = home / f"{path}.py"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(source)
+            assert not (ROOT / f"{path}.py").exists()
+            package = importlib.import_module(str(Path(path).parent).replace("/", "."))
+            patch.setattr(package, "__path__", [*package.__path__, str(file.parent)])
+            modules.append((package, file.stem))
+        forget()
+        yield home
+    for package, name in modules:
+        sys.modules.pop(f"{package.__name__}.{name}", None)
+        vars(package).pop(name, None)
+    forget()
+
+
+def forget() -> None:
+    """Have everything declared be looked for again."""
+    importlib.invalidate_caches()
+    for known in LISTS:
+        known.cache_clear()
+
+
+class Made(NamedTuple):
+    """What the commands of adding.md made of the examples."""
+
+    data: Path
+    results: Path
+
+    def run(self, algo: str, split: str) -> Path:
+        (found,) = self.results.glob(f"runs/{ENV}.{split}.smoke.{algo}.*")
+        return found
+
+
+@pytest.fixture(scope="module")
+def made(examples: Path) -> Made:
+    """Data of the example environment; the example algorithms trained on it, on the example split too."""
+    there = Made(examples / "data", examples / "results")
+    common = ["--env", ENV, "--preset", "smoke", "--data", str(there.data), "--threads", "1"]
+    assert main(["generate-data", *common]) == 0
+    run = ["run", *common, "--results", str(there.results), "--seeds", "0", "1"]
+    assert main([*run, "--algo", "focal-max", "focal-two-way"]) == 0
+    assert main([*run, "--algo", "focal-max", "--split", "good"]) == 0
+    return there
+
+
+def test_every_kind_of_part_has_an_example() -> None:
+    packages = {str(Path(path).parent) for path in paths_and_sources()}
+    assert packages == {"envs", "algorithms", "datasets", "benchmark/figures"}
+
+
+def test_the_example_environment_keeps_the_contract(examples: Path) -> None:
+    family = envs.family.find_family(ENV)
+    contract = [
+        check
+        for name, check in vars(test_envs).items()
+        if name.startswith("test_") and test_envs.every_family.mark in getattr(check, "pytestmark", ())
+    ]
+    assert len(contract) >= 8
+    for check in contract:
+        assert list(inspect.signature(check).parameters) == ["family"]
+        check(family)
+
+
+def test_the_examples_are_listed_and_verified(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--data", str(made.data)]) == 0
+    assert main(["list", "--data", str(made.data), "--results", str(made.results)]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in (ENV, "focal-max", "focal-two-way", "good"))
+
+
+def test_the_example_environment_has_single_tasks(examples: Path) -> None:
+    import envs.gym
+
+    try:
+        envs.gym.register_families()
+        task = gymnasium.make("comrl/SparsePointMass-v0", task=11)
+        assert task.reset(seed=0)[0].shape == (4,)
+    finally:
+        gymnasium.registry.pop("comrl/SparsePointMass-v0")
+
+
+def test_the_example_algorithms_do_what_they_say(made: Made) -> None:
+    draw = torch.Generator().manual_seed(0)
+    query, key = torch.randn(2, 2, 4, 3, generator=draw)
+    loss = algorithms.algorithm.find_algorithm("focal-two-way").task_loss.loss
+    torch.testing.assert_close(loss(query, key), loss(key, query))
+    single = algorithms.algorithm.find_algorithm("focalpp").task_loss.loss
+    torch.testing.assert_close(loss(query, key), (single(query, key) + single(key, query)) / 2)
+    for run in read_ledger(made.results).runs:
+        assert np.isfinite(run.curves.iloc[2:].to_numpy()).all()
+        assert run.probe["z"].shape == (2, 12, 32, run.info["training"]["latent"])
+        assert np.isfinite(run.probe["sparsity_variance"]).all()
+    card = json.loads((made.run("focal-max", "mixed") / "run.json").read_text())
+    assert card["algorithm"]["encoder"] == {"part": "MaxPool"}
+
+
+def test_the_example_split_is_what_it_says(made: Made) -> None:
+    dataset = open_dataset(made.data, ENV)
+    split = datasets.splits.find_split("good", dataset.family)
+    loaded = datasets.splits.load_split(dataset, split)
+    parts = [dataset.read(5, quality)[0].obs for quality in ("expert", "medium")]
+    np.testing.assert_array_equal(loaded.transitions.obs[5, : loaded.count[5]], np.concatenate(parts))
+    assert made.run("focal-max", "good").is_dir()
+    contexts = pd.read_csv(made.run("focal-max", "mixed") / "returns.csv")["context"].unique().tolist()
+    assert contexts == ["mixed", "good", "expert", "medium", "random"]  # and not relabeled
+
+
+def test_the_example_figures_are_in_the_report(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = [figure for figure in declared("benchmark.figures", "FIGURES") if figure.name in EXAMPLE_FIGURES]
+    assert len(own) == len(EXAMPLE_FIGURES)
+    monkeypatch.setattr(report, "declared", lambda *group: own)  # the others have tests of their own
+    page = report.write_report(made.results, tmp_path / "report", progress=False).read_text()
+    assert all(figure.title in page for figure in own)
+    files = [f"figures/by-task.{kind}" for kind in ("png", "svg")]
+    for name in [*files, *(f"tables/worst-task.{kind}" for kind in ("md", "csv", "tex"))]:
+        assert (tmp_path / "report" / name).stat().st_size > 50
+    table = pd.read_csv(tmp_path / "report" / "tables" / "worst-task.csv").set_index("algorithm")
+    returns = pd.read_csv(made.run("focal-max", "mixed") / "returns.csv")
+    by_task = returns[returns["context"] == "mixed"].groupby("task")["dense"].mean()
+    assert table.loc["FOCAL (maximum)", "task"] == by_task.idxmin()
+    assert table.loc["FOCAL (maximum)", "return"] == pytest.approx(by_task.min())
+
+
+def test_a_package_of_its_own_is_found(tmp_path: Path) -> None:
+    (text,) = blocks(ROOT / "docs" / "adding.md", "toml")
+    project = tomllib.loads(text)["project"]
+    modules = {Path(path).name: source for path, source in paths_and_sources().items()}
+    points = ""
+    for group, entries in project["entry-points"].items():
+        points += f"[{group}]\n" + "".join(f"{name} = {target}\n" for name, target in entries.items())
+        for target in entries.values():
+            package, _, module = target.partition(":")[0].partition(".")
+            (tmp_path / package).mkdir(exist_ok=True)
+            (tmp_path / package / "__init__.py").touch()
+            (tmp_path / package / f"{module}.py").write_text(modules[module])
+    info = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text(points)
+    name, version = project["name"], project["version"]
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    command = [sys.executable, "-m", "benchmark.cli", "list", "--data", "none", "--results", "none"]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("focal-max", "focal-two-way", "good"):
+        assert re.search(rf"^ *{name} ", done.stdout, re.MULTILINE), f"bench list does not show {name}"
+
+
+@pytest.mark.parametrize("page", SCRIPTED, ids=lambda page: page.name)
+def test_scripts_run(page: Path, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_data_set(tmp_path / "data", envs.family.find_family("sparse-point-robot"))
+    shutil.copytree(made.results, tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    assert blocks(page, "python")
+    for script in blocks(page, "python"):
+        exec(compile(script, page.name, "exec"), {"__name__": "script"})
