@@ -203,6 +203,11 @@ def read_ledger(results: Path) -> Ledger:
     return Ledger(runs, portraits)
 
 
+def read_cards(results: Path) -> list[dict[str, Any]]:
+    """The birth certificate of every run under a results folder, each compared with its hashes."""
+    return [_read(path, "run.json", run_name)[0] for path in _folders(results / "runs")]
+
+
 def _folders(parent: Path) -> list[Path]:
     """Folders that were written whole: a name that starts with a dot is one that was not."""
     return sorted(p for p in parent.glob("*") if p.is_dir() and not p.name.startswith("."))

@@ -43,10 +43,11 @@ def keep_portrait(dataset: Dataset, results: Path) -> None:
     arrays["checkpoint_steps"] = stored[0].checkpoints.steps
     arrays["checkpoint_returns"] = np.stack([task.checkpoints.deterministic for task in stored])  # [T, C]
     info["episodes"] = len(stored[0].qualities["expert"].lengths)
-    info["nonsparse_rate"] = {}
+    info["nonsparse_rate"], info["transitions"] = {}, {}
     for split in splits_of(family):
         data = load_split(dataset, split)
         real = np.arange(data.context_reward.shape[1]) < data.count[:, None]  # [T, N]
+        info["transitions"][split.name] = int(data.count.max())
         if data.radius is not None:
             info["nonsparse_rate"][split.name] = float((data.context_reward[real] != 0).mean())
         if split.relabel:

@@ -19,7 +19,7 @@ from algorithms.algorithm import Algorithm, Space, Training, find_algorithm
 from algorithms.learner import State, start, update
 from benchmark.evaluate import evaluate
 from benchmark.generate import packages
-from benchmark.ledger import run_name, write_run
+from benchmark.ledger import read_cards, run_name, write_run
 from benchmark.portrait import keep_portrait
 from benchmark.probe import probe
 from benchmark.protocol import RunSpec, describe, override_algorithm, resolve, run_id, split_overrides
@@ -105,8 +105,8 @@ def settings_id(job: Job) -> str:
 
 def present_seeds(job: Job, results: Path) -> set[int]:
     """The seeds of this very experiment that are already in the ledger."""
-    cards = [json.loads(path.read_bytes()) for path in results.glob("runs/*/run.json")]
-    return {seed for card in cards if card["settings_id"] == settings_id(job) for seed in card["spec"]["seeds"]}
+    same = [card for card in read_cards(results) if card["settings_id"] == settings_id(job)]
+    return {seed for card in same for seed in card["spec"]["seeds"]}
 
 
 def run(spec: RunSpec, data: Path, results: Path, device: torch.device) -> dict[str, Any]:
@@ -130,8 +130,8 @@ def run(spec: RunSpec, data: Path, results: Path, device: torch.device) -> dict[
     work.rmdir()
     score = job.family.scores[0].name
     own = returns[returns["context"] == spec.split].groupby("seed")[score].mean()
-    return row | {"seeds": " ".join(map(str, absent)), "score": score, "mean": round(own.mean(), 3),
-                  "std": round(own.std(ddof=0), 3), "seconds": round(seconds), "done": path.name}  # fmt: skip
+    return row | {"seeds": " ".join(map(str, absent)), "score": score, "mean": round(float(own.mean()), 3),
+                  "std": round(float(own.std()), 3), "seconds": round(seconds), "done": path.name}  # fmt: skip
 
 
 def train(job: Job, checkpoint: Path) -> tuple[State, pd.DataFrame, float]:
@@ -177,6 +177,7 @@ def card(job: Job) -> dict[str, Any]:
         "env_label": job.family.label,
         "algorithm": describe(job.algorithm),
         "training": job.training.model_dump(),
+        "horizon": job.family.horizon,
         "scores": [[score.name, score.label] for score in job.family.scores],
         "task_set": {"seed": tasks.seed, "train": tasks.train, "test": tasks.test, "params": tasks.params.tolist()},
         "data_sha256": job.dataset.sha256,
