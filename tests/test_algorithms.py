@@ -1,4 +1,4 @@
-"""What every declared algorithm promises: losses and their gradients, how it reads a context, that it learns."""
+"""What every declared algorithm promises: losses, their gradients, how it reads a context, that it learns."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def reached(state: State, loss: Tensor) -> set[str]:
 @every
 @pytest.mark.parametrize("joint", [(), ("critic",), ("critic", "value", "policy")])
 def test_a_loss_reaches_its_own_networks_alone(algorithm: Algorithm, joint: tuple[str, ...]) -> None:
-    """The encoder learns from its task loss and the control losses it is said to; targets and keys from none."""
+    """The encoder learns from the task loss and from the control losses named; targets and keys from none."""
     state, batch = begun(replace(algorithm, encoder_learns_from=joint))
     learns = bool(list(state.nets["encoder"].parameters()))
     for name, loss in losses(state, batch).items():
