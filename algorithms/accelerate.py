@@ -8,7 +8,9 @@ from envs.errors import BadInput
 
 
 def prepare(device: str = "cpu", threads: int | None = None) -> torch.device:
-    """Pin the threads (they change float sums), flush denormals, and name the device; BadInput where it is absent."""
+    """Pin the threads (they change float sums), flush denormals, and name the device; BadInput where
+    it is absent.
+    """
     if threads is not None:
         if threads < 1:
             raise BadInput(f"--threads {threads} must be at least 1")
@@ -17,5 +19,7 @@ def prepare(device: str = "cpu", threads: int | None = None) -> torch.device:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise BadInput(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); try --device cpu") from None
+        raise BadInput(
+            f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); try --device cpu"
+        ) from None
     return torch.device(device)

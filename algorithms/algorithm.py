@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -78,18 +78,22 @@ class Encoder(Protocol):
     def latent(self, space: Space, numbers: Training) -> int:
         """The width Z of the embedding."""
 
-    def build(self, space: Space, numbers: Training, stream: Stream) -> nn.Module:
-        """The network; without parameters where there is nothing to learn."""
+    def build(self, space: Space, numbers: Training, stream: Stream) -> Any:
+        """The network, an nn.Module; without parameters where there is nothing to learn."""
 
-    def encode(self, net: nn.Module, context: Context, params: Tensor, dropout: Stream | None) -> Tensor:
-        """The embedding.  context: [S, M, K, ·], params: [S, M, P] -> [S, M, Z]; no dropout without a stream."""
+    def encode(self, net: Any, context: Context, params: Tensor, dropout: Stream | None) -> Tensor:
+        """The embedding.
+
+        context: [S, M, K, ·], params: [S, M, P] -> [S, M, Z]; no dropout without a stream.
+        """
 
 
 class TaskLoss(Protocol):
     """What the encoder learns from besides control."""
 
-    momentum: float | None
-    """Momentum of the key encoder; None where the query encoder makes the keys, with gradient."""
+    @property
+    def momentum(self) -> float | None:
+        """Momentum of the key encoder; None where the query encoder makes the keys, with gradient."""
 
     def loss(self, query: Tensor, key: Tensor) -> Tensor:
         """Embeddings of two context draws of M distinct tasks: [S, M, Z], [S, M, Z] -> [S]."""
@@ -104,14 +108,19 @@ class Control(Protocol):
     def rates(self, numbers: Training) -> dict[str, float]:
         """The learning rate of every trained network."""
 
-    def losses(self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training) -> Losses:
-        """One loss [S] per trained network, which alone it trains; z: the rows' embedding as each loss sees it."""
+    def losses(
+        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training
+    ) -> Losses:
+        """One loss [S] per trained network, which alone it trains; z: the rows' embedding as each loss
+        sees it.
+        """
 
     def act(self, nets: Nets, obs: Tensor, z: Tensor) -> Tensor:
         """The deterministic action: [S, N, O], [S, N, Z] -> [S, N, A]."""
 
 
-Nets = Mapping[str, nn.Module]
+Nets = Mapping[str, Any]
+"""Networks by name; each part knows the kind of its own."""
 Losses = dict[str, Tensor]
 
 

@@ -1,4 +1,6 @@
-"""FOCAL++'s encoder: batch-wise gated attention over transitions, sequence-wise self-attention within each."""
+"""FOCAL++'s encoder: batch-wise gated attention over transitions, sequence-wise self-attention within
+each.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from algorithms.algorithm import Space, Training
 from algorithms.stack import StackedLinear
 from datasets.randomness import Stream
 from datasets.transitions import Context
+from envs.errors import BadInput
 
 
 def mean_one(score: Tensor) -> Tensor:
@@ -24,12 +27,18 @@ def mean_one(score: Tensor) -> Tensor:
 
 
 def weighted_mean(weight: Tensor, embedding: Tensor) -> Tensor:
-    """The gated estimate of a task's mean embedding. [focalpp eq. 18]  [S, M, K], [S, M, K, Z] -> [S, M, Z]."""
+    """The gated estimate of a task's mean embedding. [focalpp eq. 18]
+
+    [S, M, K], [S, M, K, Z] -> [S, M, Z].
+    """
     return (weight[..., None] * embedding).mean(2)
 
 
 def drop(x: Tensor, rate: float, stream: Stream | None) -> Tensor:
-    """Inverted dropout from each member's own generator; the identity without a stream.  [S, ...] -> [S, ...]."""
+    """Inverted dropout from each member's own generator; the identity without a stream.
+
+    [S, ...] -> [S, ...].
+    """
     if stream is None or rate == 0.0:
         return x
     return x * (stream.uniform(*x.shape[1:]) >= rate) / (1.0 - rate)
@@ -50,7 +59,9 @@ class StackedNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm residual block over L tokens a transition: self-attention where asked for, then a feed-forward."""
+    """A pre-norm residual block over L tokens a transition: self-attention where asked for, then a
+    feed-forward.
+    """
 
     def __init__(self, numbers: Training, sequence_wise: bool, stream: Stream) -> None:
         super().__init__()
@@ -86,6 +97,7 @@ class AttentionNet(nn.Module):
     def __init__(self, part: Attention, space: Space, numbers: Training, stream: Stream) -> None:
         super().__init__()
         width, widths = numbers.attention_width, part.token_widths(space)
+        self.token_widths = widths
         self.embed = nn.ModuleList(StackedLinear(inputs, width, stream) for inputs in widths)
         blocks = range(numbers.attention_blocks)
         self.blocks = nn.ModuleList(Block(numbers, part.sequence_wise, stream) for _ in blocks)
@@ -103,9 +115,12 @@ class AttentionNet(nn.Module):
 class Attention:
     """Transitions embedded by blocks of self-attention over their fields, pooled with a learned weight each.
 
-    The two kinds of attention read the transition in parallel and meet in the weighted mean of eq. 18. `tokens`:
-    "fields" (s, a, r (, s'), as the text describes), "single" (the transition as one token, as the authors' code) or
-    "scalar" (every number its own token). `gate`: "mean_one" (Definition 3.7) or "sigmoid" (the authors' code).
+    The two kinds of attention read the transition in parallel and meet in the weighted mean of eq. 18.
+    `tokens`:
+    "fields" (s, a, r (, s'), as the text describes), "single" (the transition as one token, as the authors'
+    code) or
+    "scalar" (every number its own token). `gate`: "mean_one" (Definition 3.7) or "sigmoid" (the authors'
+    code).
     """
 
     batch_wise: bool
@@ -125,10 +140,12 @@ class Attention:
         return fields if self.tokens == "fields" else (1,) * sum(fields)
 
     def build(self, space: Space, numbers: Training, stream: Stream) -> nn.Module:
-        """The network; ValueError where the heads do not divide the width."""
+        """The network; BadInput where the heads do not divide the width."""
         if numbers.attention_width % numbers.attention_heads:
-            raise ValueError(f"attention_heads {numbers.attention_heads} must divide "
-                             f"attention_width {numbers.attention_width}")  # fmt: skip
+            raise BadInput(
+                f"attention_heads {numbers.attention_heads} must divide "
+                f"attention_width {numbers.attention_width}"
+            )
         return AttentionNet(self, space, numbers, stream)
 
     def encode(self, net: AttentionNet, context: Context, params: Tensor, dropout: Stream | None) -> Tensor:
@@ -139,8 +156,10 @@ class Attention:
     def each(self, net: AttentionNet, context: Context, dropout: Stream | None = None) -> Tensor:
         """One embedding a transition, bounded by tanh.  [S, M, K, ·] -> [S, M, K, Z]."""
         x = torch.cat(context.fields, -1).flatten(1, 2)  # [S, M * K, C]
-        tokens = x.split([embed.weight.shape[1] for embed in net.embed], -1)
-        x = torch.stack([embed(token) for embed, token in zip(net.embed, tokens, strict=True)], 2)  # [S, M * K, L, D]
+        tokens = x.split(net.token_widths, -1)
+        x = torch.stack(
+            [embed(token) for embed, token in zip(net.embed, tokens, strict=True)], 2
+        )  # [S, M * K, L, D]
         x = x.flatten(1, 2)
         for block in net.blocks:
             x = block(x, len(tokens), dropout)

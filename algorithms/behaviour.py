@@ -1,10 +1,12 @@
-"""Behaviour policies: online SAC of all tasks at once, where the stack is the tasks (Haarnoja et al., 2018)."""
+"""Behaviour policies: online SAC of all tasks at once, where the stack is the tasks (Haarnoja et al.,
+2018).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,7 +42,9 @@ class SacSettings(BaseModel):
     target_entropy: float
     seed: int = Field(ge=0)
     block: int = Field(ge=1)
-    """Tasks trained in one stack: small enough for the cache, and the unit in which an interrupted job goes on."""
+    """Tasks trained in one stack: small enough for the cache, and the unit in which an interrupted job
+    goes on.
+    """
 
     @property
     def hidden(self) -> tuple[int, ...]:
@@ -58,31 +62,52 @@ class Draws(NamedTuple):
 
 
 class StackedSac:
-    """SAC agents of many tasks of one family, trained in lockstep; agent s is exactly the agent it would be alone."""
+    """SAC agents of many tasks of one family, trained in lockstep; agent s is exactly the agent it
+    would be alone.
+    """
 
-    def __init__(self, family: TaskFamily, params: Array, tasks: Sequence[int], settings: SacSettings,
-                 device: torch.device) -> None:  # fmt: skip
+    def __init__(
+        self,
+        family: TaskFamily,
+        params: Array,
+        tasks: Sequence[int],
+        settings: SacSettings,
+        device: torch.device,
+    ) -> None:
         self.family, self.params, self.settings, self.device = family, params[list(tasks)], settings, device
         self.seeds = [spread(settings.seed, "behaviour", task) for task in tasks]
         init = Stream([spread(seed, "init") for seed in self.seeds])
         obs, act, hidden = family.obs_dim, family.action_dim, settings.hidden
-        self.nets: dict[str, nn.Module] = {
+        self.nets: dict[str, Any] = {
             "critic": Twins(obs + act, hidden, 1, init).to(device),
             "critic_target": Twins(obs + act, hidden, 1, init).to(device),
             "policy": StackedMLP(obs, hidden, 2 * act, init).to(device),
-            "temperature": nn.ParameterList([torch.full((len(tasks), 1, 1), np.log(settings.initial_temperature),
-                                                        dtype=torch.float32, device=device)]),
-        }  # fmt: skip
+            "temperature": nn.ParameterList(
+                [
+                    torch.full(
+                        (len(tasks), 1, 1),
+                        np.log(settings.initial_temperature),
+                        dtype=torch.float32,
+                        device=device,
+                    )
+                ]
+            ),
+        }
         self.nets["critic_target"].load_state_dict(self.nets["critic"].state_dict())
-        self.optimiser = adam([(self.nets[name], settings.lr) for name in ("critic", "policy", "temperature")])
+        self.optimiser = adam(
+            [(self.nets[name], settings.lr) for name in ("critic", "policy", "temperature")]
+        )
         self.noise = Stream([spread(seed, "noise") for seed in self.seeds], device)
         self.widths = (obs, act, 1, obs, 1)  # obs, action, reward, next obs, alive
-        self.replay = torch.zeros(len(tasks), settings.steps, sum(self.widths), device=device)  # [S, steps, F]
+        self.replay = torch.zeros(
+            len(tasks), settings.steps, sum(self.widths), device=device
+        )  # [S, steps, F]
         self.offset = torch.arange(len(tasks), device=device)[:, None] * settings.steps  # [S, 1]
         self.step = 0
 
     def train(self) -> Iterator[tuple[int, Policy, Policy]]:
-        """Train to the end; the step, stochastic and mean policies, untrained first, then at every checkpoint.
+        """Train to the end; the step, stochastic and mean policies, untrained first, then at every
+        checkpoint.
 
         The policies take the tasks' observations one task after another, the same number of each: [S * E, O].
         """
@@ -120,7 +145,9 @@ class StackedSac:
         )
 
     def _episode(self, draws: Draws, until: int) -> None:
-        """One episode of every agent, updating as it goes, cut at a checkpoint; a time limit ends no world."""
+        """One episode of every agent, updating as it goes, cut at a checkpoint; a time limit ends no
+        world.
+        """
         worlds = self.family.simulator(self.params)
         obs = worlds.reset(np.array([spread(seed, self.step) for seed in self.seeds]))
         for now in range(min(self.family.horizon, until - self.step)):
@@ -171,4 +198,3 @@ class StackedSac:
         policy = (alpha * drawn.log_prob - q_min).mean((1, 2))
         temperature = -(log_alpha * (drawn.log_prob.detach() + self.settings.target_entropy)).mean((1, 2))
         return critic + policy + temperature
-

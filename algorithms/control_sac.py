@@ -27,9 +27,12 @@ def value_loss(value: Tensor, q_min: Tensor, log_prob: Tensor, temperature: floa
 
 
 def policy_loss(drawn: Sampled, q_min: Tensor, temperature: float, shrink: float) -> Tensor:
-    """Climb the soft value; means and log deviations are shrunk a little, as in the lineage.  [S, N, 1] -> [S].
+    """Climb the soft value; means and log deviations are shrunk a little, as in the lineage.
 
-    The shrinkage is in units of the temperature, so that dividing reward scale and temperature by one number divides
+    [S, N, 1] -> [S].
+
+    The shrinkage is in units of the temperature, so that dividing reward scale and temperature by one number
+    divides
     the whole objective by it.
     """
     climb = (temperature * drawn.log_prob - q_min).mean((1, 2))
@@ -39,7 +42,9 @@ def policy_loss(drawn: Sampled, q_min: Tensor, temperature: float, shrink: float
 
 @dataclass(frozen=True)
 class Sac:
-    """Twin critics, state value with a target, tanh-Gaussian policy; entropy temperature fixed by the preset."""
+    """Twin critics, state value with a target, tanh-Gaussian policy; entropy temperature fixed by the
+    preset.
+    """
 
     log_std_low: float = -20.0
     log_std_high: float = 0.0
@@ -62,14 +67,18 @@ class Sac:
         """The critic's rate for both value functions, the actor's for the policy."""
         return {"critic": numbers.critic_lr, "value": numbers.critic_lr, "policy": numbers.actor_lr}
 
-    def losses(self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training) -> Losses:
+    def losses(
+        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training
+    ) -> Losses:
         """The three losses at one point of parameters, as Algorithm 1 computes them before any step."""
         state = {name: torch.cat([rows.obs, belief], -1) for name, belief in z.items()}  # [S, N, O + Z]
         with torch.no_grad():
             next_value = nets["value_target"](torch.cat([rows.next_obs, z["critic"]], -1))
         q = nets["critic"](torch.cat([state["critic"], rows.action], -1))  # [2, S, N, 1]
         drawn = sample(nets["policy"](state["policy"]), noise, low=self.log_std_low, high=self.log_std_high)
-        q_min = nets["critic"](torch.cat([state["policy"], drawn.action], -1), frozen=True).amin(0)  # [S, N, 1]
+        q_min = nets["critic"](torch.cat([state["policy"], drawn.action], -1), frozen=True).amin(
+            0
+        )  # [S, N, 1]
         reward, scale = rows.reward * numbers.reward_scale, numbers.temperature
         return {
             "critic": critic_loss(q, reward, rows.alive, next_value, numbers.discount),

@@ -15,7 +15,9 @@ from datasets.transitions import Context
 
 @dataclass(frozen=True)
 class MeanPool:
-    """Each transition through an MLP with tanh output; the context's embedding is their mean. [focalpp eq. 11]"""
+    """Each transition through an MLP with tanh output; the context's embedding is their mean. [focalpp
+    eq. 11]
+    """
 
     def latent(self, space: Space, numbers: Training) -> int:
         """The preset's latent width."""
@@ -37,7 +39,9 @@ class MeanPool:
 
 @dataclass(frozen=True)
 class TrueParams:
-    """The task's true parameters in place of an embedding: how well control does when inference is perfect."""
+    """The task's true parameters in place of an embedding: how well control does when inference is
+    perfect.
+    """
 
     def latent(self, space: Space, numbers: Training) -> int:
         """One number a parameter."""

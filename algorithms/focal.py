@@ -1,4 +1,6 @@
-"""FOCAL: a deterministic task embedding trained by a distance metric, apart from the policy (Li et al., ICLR 2021)."""
+"""FOCAL: a deterministic task embedding trained by a distance metric, apart from the policy (Li et
+al., ICLR 2021).
+"""
 
 from algorithms.algorithm import Algorithm
 from algorithms.control_sac import Sac

@@ -1,4 +1,6 @@
-"""FOCAL++: attention within a task, momentum contrast between tasks (Li et al., ICLR 2022), and its ablations."""
+"""FOCAL++: attention within a task, momentum contrast between tasks (Li et al., ICLR 2022), and its
+ablations.
+"""
 
 from dataclasses import replace
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from algorithms.algorithm import Algorithm, Space, Training
 from algorithms.stack import adam, minimise, polyak
@@ -24,7 +24,7 @@ class State:
     algorithm: Algorithm
     numbers: Training
     space: Space
-    nets: dict[str, nn.Module]
+    nets: dict[str, Any]
     optimiser: torch.optim.Adam
     noise: Stream  # batches, actions and dropout
     step: int = 0
@@ -47,10 +47,12 @@ class State:
         self.step = snapshot["step"]
 
 
-def start(algorithm: Algorithm, numbers: Training, space: Space, seeds: Sequence[int], device: torch.device) -> State:
+def start(
+    algorithm: Algorithm, numbers: Training, space: Space, seeds: Sequence[int], device: torch.device
+) -> State:
     """Fresh networks of every seed; member s depends on its seed alone."""
     init = Stream([spread(seed, "init") for seed in seeds])
-    nets: dict[str, nn.Module] = {"encoder": algorithm.encoder.build(space, numbers, init)}
+    nets: dict[str, Any] = {"encoder": algorithm.encoder.build(space, numbers, init)}
     nets |= algorithm.control.build(space, algorithm.encoder.latent(space, numbers), numbers, init)
     if algorithm.task_loss and algorithm.task_loss.momentum is not None:
         nets[KEY_ENCODER] = algorithm.encoder.build(space, numbers, init)
@@ -59,7 +61,9 @@ def start(algorithm: Algorithm, numbers: Training, space: Space, seeds: Sequence
     rates = {"encoder": numbers.encoder_lr} if list(nets["encoder"].parameters()) else {}
     rates |= algorithm.control.rates(numbers)
     optimiser = adam([(nets[name], rate) for name, rate in rates.items()])
-    return State(algorithm, numbers, space, nets, optimiser, Stream([spread(seed, "noise") for seed in seeds], device))
+    return State(
+        algorithm, numbers, space, nets, optimiser, Stream([spread(seed, "noise") for seed in seeds], device)
+    )
 
 
 def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
@@ -88,7 +92,10 @@ def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
 
 
 def update(state: State, batch: MetaBatch) -> dict[str, Tensor]:
-    """One step of every network; the losses before it, detached: {name: [S]}.  [focalpp Alg. 1, lines 22-25]"""
+    """One step of every network; the losses before it, detached: {name: [S]}.
+
+    [focalpp Alg. 1, lines 22-25]
+    """
     numbers, nets = state.numbers, state.nets
     if numbers.lr_schedule == "linear":
         for group in state.optimiser.param_groups:

@@ -26,7 +26,10 @@ def split_head(head: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
 
 
 def sample(head: Tensor, noise: Tensor, *, low: float, high: float) -> Sampled:
-    """Squash a Gaussian draw by tanh, with its log density.  [S, N, 2A], [S, N, A] -> action, log_prob [S, N, 1]."""
+    """Squash a Gaussian draw by tanh, with its log density.
+
+    [S, N, 2A], [S, N, A] -> action, log_prob [S, N, 1].
+    """
     mean, log_std = split_head(head, low, high)
     raw = mean + log_std.exp() * noise
     gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)

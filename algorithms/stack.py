@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,10 @@ from datasets.randomness import Stream
 
 
 class StackedLinear(nn.Module):
-    """S affine maps; member s starts as torch's Linear would, from its own generator.  [S, N, in] -> [S, N, out]."""
+    """S affine maps; member s starts as torch's Linear would, from its own generator.
+
+    [S, N, in] -> [S, N, out].
+    """
 
     def __init__(self, inputs: int, outputs: int, stream: Stream) -> None:
         super().__init__()
@@ -33,7 +37,7 @@ class StackedMLP(nn.Module):
     def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, stream: Stream) -> None:
         super().__init__()
         widths = (inputs, *hidden, outputs)
-        pairs = zip(widths[:-1], widths[1:], strict=True)
+        pairs = pairwise(widths)
         self.layers = nn.ModuleList(StackedLinear(i, o, stream) for i, o in pairs)
 
     def forward(self, x: Tensor, *, frozen: bool = False) -> Tensor:
@@ -60,7 +64,10 @@ class Twins(nn.Module):
 
 
 def minimise(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
-    """Step the optimiser on the sum over the stack: each member receives exactly its own gradient.  loss: [S]."""
+    """Step the optimiser on the sum over the stack: each member receives exactly its own gradient.
+
+    loss: [S].
+    """
     params = [p for group in optimiser.param_groups for p in group["params"]]
     for p, grad in zip(params, torch.autograd.grad(loss.sum(), params), strict=True):
         p.grad = grad
@@ -76,5 +83,6 @@ def polyak(target: nn.Module, source: nn.Module, tau: float) -> None:
 def adam(groups: Sequence[tuple[nn.Module, float]]) -> torch.optim.Adam:
     """One fused Adam over several modules, each with its own learning rate."""
     return torch.optim.Adam(
-        [{"params": list(module.parameters()), "lr": rate, "base": rate} for module, rate in groups], fused=True
+        [{"params": list(module.parameters()), "lr": rate, "base": rate} for module, rate in groups],
+        fused=True,
     )

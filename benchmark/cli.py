@@ -38,23 +38,44 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="bench", description="The benchmark of context-based offline meta-RL.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, command: Callable[[Arguments], int], text: str, *options: str) -> argparse.ArgumentParser:
+    def add(
+        name: str, command: Callable[[Arguments], int], text: str, *options: str
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(command=command)
         for option in options:
             OPTIONS[option](sub)
         return sub
 
-    sub = add("generate-data", generate_data, "train one SAC agent per task and store its rollouts",
-              "preset", "set", "data", "machine")  # fmt: skip
+    sub = add(
+        "generate-data",
+        generate_data,
+        "train one SAC agent per task and store its rollouts",
+        "preset",
+        "set",
+        "data",
+        "machine",
+    )
     sub.add_argument("--env", nargs="+", required=True, metavar="ENV", help="one or more environments")
-    sub.add_argument("--trainer", default="stacked", help="stacked (all tasks at once) or sb3 (the reference)")
-    sub = add("run", run_algorithms, "train and test algorithms under the identical protocol",
-              "preset", "set", "data", "results", "machine")  # fmt: skip
+    sub.add_argument(
+        "--trainer", default="stacked", help="stacked (all tasks at once) or sb3 (the reference)"
+    )
+    sub = add(
+        "run",
+        run_algorithms,
+        "train and test algorithms under the identical protocol",
+        "preset",
+        "set",
+        "data",
+        "results",
+        "machine",
+    )
     sub.add_argument("--algo", nargs="+", required=True, metavar="ALGO", help="one or more algorithms")
     sub.add_argument("--env", nargs="+", required=True, metavar="ENV", help="one or more environments")
     sub.add_argument("--split", nargs="+", default=["mixed"], metavar="SPLIT", help="data to train on")
-    sub.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="trained as one stack")
+    sub.add_argument(
+        "--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="trained as one stack"
+    )
     sub = add("report", report, "write the tables, the figures and one HTML page", "results")
     sub.add_argument("--preset", help="which results to show where there are several presets")
     sub.add_argument("--out", type=Path, help="where to write it (default: report/ below the results)")
@@ -74,14 +95,28 @@ def _machine(sub: argparse.ArgumentParser) -> None:
 
 OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
     "preset": lambda sub: sub.add_argument("--preset", default="lite", help="paper, lite (default) or smoke"),
-    "set": lambda sub: sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
-                                        help="change any number of the preset or of an algorithm's part"),
-    "data": lambda sub: sub.add_argument("--data", type=Path, default=_folder("COMRL_DATA", "data"),
-                                         help="where data sets live ($COMRL_DATA, else ./data)"),
-    "results": lambda sub: sub.add_argument("--results", type=Path, default=_folder("COMRL_RESULTS", "results"),
-                                            help="where results live ($COMRL_RESULTS, else ./results)"),
+    "set": lambda sub: sub.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change any number of the preset or of an algorithm's part",
+    ),
+    "data": lambda sub: sub.add_argument(
+        "--data",
+        type=Path,
+        default=_folder("COMRL_DATA", "data"),
+        help="where data sets live ($COMRL_DATA, else ./data)",
+    ),
+    "results": lambda sub: sub.add_argument(
+        "--results",
+        type=Path,
+        default=_folder("COMRL_RESULTS", "results"),
+        help="where results live ($COMRL_RESULTS, else ./results)",
+    ),
     "machine": _machine,
-}  # fmt: skip
+}
 
 
 def _folder(variable: str, default: str) -> Path:
@@ -95,8 +130,10 @@ def refuse_shadowed_names() -> None:
         spec = find_spec(room)
         where = Path(spec.origin).resolve().parent.parent if spec and spec.origin else None
         if where != home:
-            raise BadInput(f"the name {room!r} belongs to {where}, not to {home}; install comrl-bench in a virtual "
-                           "environment of its own")  # fmt: skip
+            raise BadInput(
+                f"the name {room!r} belongs to {where}, not to {home}; install comrl-bench in a virtual "
+                "environment of its own"
+            )
 
 
 def show(rows: Sequence[dict[str, Any]] | Any, title: str = "") -> None:
@@ -115,9 +152,20 @@ def generate_data(arguments: Arguments) -> int:
     from benchmark.protocol import parse_overrides
 
     device = prepare(arguments.device, arguments.threads)
-    overrides = parse_overrides(arguments.set, "behaviour")
-    show([generate(env, arguments.data, preset=arguments.preset, overrides=overrides, trainer=arguments.trainer,
-                   device=device) for env in arguments.env])  # fmt: skip
+    overrides = parse_overrides(arguments.set, "behaviour", "data")
+    show(
+        [
+            generate(
+                env,
+                arguments.data,
+                preset=arguments.preset,
+                overrides=overrides,
+                trainer=arguments.trainer,
+                device=device,
+            )
+            for env in arguments.env
+        ]
+    )
     return 0
 
 
@@ -127,7 +175,14 @@ def run_algorithms(arguments: Arguments) -> int:
 
     overrides = parse_overrides(arguments.set, "training")
     specs = [
-        RunSpec(env=env, split=split, preset=arguments.preset, algo=algo, seeds=arguments.seeds, overrides=overrides)
+        RunSpec(
+            env=env,
+            split=split,
+            preset=arguments.preset,
+            algo=algo,
+            seeds=arguments.seeds,
+            overrides=overrides,
+        )
         for env in arguments.env
         for split in arguments.split
         for algo in arguments.algo
@@ -188,7 +243,9 @@ def demo(arguments: Arguments) -> int:
     plan = tomllib.loads(files("benchmark").joinpath("demo.toml").read_text())
     arguments.results = Path(plan["results"])
     device = prepare(arguments.device, arguments.threads)
-    made = generate(plan["env"], arguments.data, preset=plan["preset"], overrides={}, trainer="stacked", device=device)
+    made = generate(
+        plan["env"], arguments.data, preset=plan["preset"], overrides={}, trainer="stacked", device=device
+    )
     asked = {key: plan[key] for key in ("env", "split", "preset", "seeds", "overrides")}
     rows = _run_all([RunSpec(algo=algo, **asked) for algo in plan["algos"]], arguments)
     page = write_report(arguments.results, arguments.results / "report")

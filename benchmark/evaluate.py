@@ -1,4 +1,6 @@
-"""Test a stack of runs: every seed × task × episode in one batch, each episode with its own offline context."""
+"""Test a stack of runs: every seed × task × episode in one batch, each episode with its own offline
+context.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ from envs.rollout import rollout
 
 @torch.no_grad()
 def embed(state: State, context: Context, params: Tensor, *, net: str = "encoder") -> Tensor:
-    """The embedding as at test time, without dropout.  context: [S, M, K, ·], params: [S, M, P] -> [S, M, Z]."""
+    """The embedding as at test time, without dropout.
+
+    context: [S, M, K, ·], params: [S, M, P] -> [S, M, Z].
+    """
     return state.algorithm.encoder.encode(state.nets[net], context, params, None)
 
 
@@ -29,19 +34,23 @@ def draws(sampler: Sampler, tasks: Sequence[int], stream: Stream, size: int) -> 
     return sampler.context(task, stream.uniform(len(tasks), size)), sampler.params[task]
 
 
-def evaluate(state: State, seeds: Sequence[int], sampler: Sampler, family: TaskFamily, task_set: TaskSet,
-             context: str) -> pd.DataFrame:  # fmt: skip
-    """Returns of deterministic episodes on the test tasks: columns seed, context, task, episode, then the scores.
+def evaluate(
+    state: State, seeds: Sequence[int], sampler: Sampler, family: TaskFamily, task_set: TaskSet, context: str
+) -> pd.DataFrame:
+    """Returns of deterministic episodes on the test tasks: columns seed, context, task, episode, then the
+    scores.
 
-    The contexts depend on the seed and on where they come from, not on the step: every test of a run sees the same.
+    The contexts depend on the seed and on where they come from, not on the step: every test of a run sees
+    the same.
     """
     tasks, episodes = task_set.test, state.numbers.eval_episodes
     stream = Stream([spread(seed, "test", context) for seed in seeds], sampler.packed.device)
     z = torch.stack(
         [embed(state, *draws(sampler, tasks, stream, state.numbers.test_context)) for _ in range(episodes)], 2
     ).flatten(1, 2)  # [S, M * E, Z]
-    index = pd.MultiIndex.from_product((seeds, [context], tasks, range(episodes)),
-                                       names=("seed", "context", "task", "episode"))  # fmt: skip
+    index = pd.MultiIndex.from_product(
+        (seeds, [context], tasks, range(episodes)), names=("seed", "context", "task", "episode")
+    )
     table = index.to_frame(index=False)
 
     @torch.no_grad()
@@ -49,7 +58,9 @@ def evaluate(state: State, seeds: Sequence[int], sampler: Sampler, family: TaskF
         rows = torch.from_numpy(obs.astype(np.float32)).to(z.device).view(len(seeds), -1, obs.shape[-1])
         return state.algorithm.control.act(state.nets, rows, z).flatten(0, 1).cpu().numpy().astype(np.float64)
 
-    starts = np.array([spread(seed, "start", task, n) for seed in seeds for task in tasks for n in range(episodes)])
+    starts = np.array(
+        [spread(seed, "start", task, n) for seed in seeds for task in tasks for n in range(episodes)]
+    )
     played = rollout(family, task_set.params[table["task"]], policy, starts)
     for score in family.scores:
         table[score.name] = played.score(score.of_reward)

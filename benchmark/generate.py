@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from algorithms.behaviour import SacSettings, StackedSac
 from benchmark.protocol import Protocol, resolve
 from datasets.birth import Birth
-from datasets.files import locked, require_space
+from datasets.files import locked, require_space, write_whole
 from datasets.randomness import spread
 from datasets.store import MANIFEST, Checkpoints, Quality, missing_tasks, write_manifest, write_task
 from envs.errors import BadInput
@@ -40,14 +41,35 @@ class Checkpoint(NamedTuple):
     deterministic: np.ndarray  # [S]
 
 
-def stacked(family: TaskFamily, task_set: TaskSet, tasks: Sequence[int], settings: SacSettings,
-            device: torch.device) -> Iterator[tuple[int, Policy, Policy]]:  # fmt: skip
+class Clock:
+    """Seconds spent on a data set, those of interrupted commands' finished blocks included."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "cost.json"
+        self.before = json.loads(self.path.read_text())["seconds"] if self.path.exists() else 0.0
+        self.began = time.perf_counter()
+
+    def cost(self) -> dict[str, Any]:
+        """What the data set has cost so far."""
+        seconds = self.before + time.perf_counter() - self.began
+        return {"seconds": seconds, "threads": torch.get_num_threads()}
+
+    def keep(self) -> None:
+        """Write it down."""
+        with write_whole(self.path) as part:
+            part.write_text(json.dumps(self.cost()))
+
+
+def stacked(
+    family: TaskFamily, task_set: TaskSet, tasks: Sequence[int], settings: SacSettings, device: torch.device
+) -> Iterator[tuple[int, Policy, Policy]]:
     """The default trainer: the tasks' agents as one stack."""
     return StackedSac(family, task_set.params, tasks, settings, device).train()
 
 
-def sb3(family: TaskFamily, task_set: TaskSet, tasks: Sequence[int], settings: SacSettings,
-        device: torch.device) -> Iterator[tuple[int, Policy, Policy]]:  # fmt: skip
+def sb3(
+    family: TaskFamily, task_set: TaskSet, tasks: Sequence[int], settings: SacSettings, device: torch.device
+) -> Iterator[tuple[int, Policy, Policy]]:
     """The reference trainer: stable-baselines3, one task at a time on the CPU."""
     from benchmark.behaviour_sb3 import train_task
 
@@ -63,36 +85,65 @@ def packages() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES}
 
 
-def generate(env: str, data: Path, *, preset: str, overrides: dict[str, Any], trainer: str,
-             device: torch.device) -> dict[str, Any]:  # fmt: skip
+def generate(
+    env: str, data: Path, *, preset: str, overrides: dict[str, Any], trainer: str, device: torch.device
+) -> dict[str, Any]:
     """Make what is missing of a data set, and a row that sums it up; what is there is left as it is."""
-    family, protocol, start = find_family(env), resolve(preset, env, overrides), time.perf_counter()
+    family, protocol = find_family(env), resolve(preset, env, overrides)
     task_set, folder = family.task_set(), data / env
     if trainer not in TRAINERS:
         raise BadInput(f"unknown trainer {trainer!r}; choose one of {', '.join(TRAINERS)}")
     if protocol.behaviour.steps % protocol.behaviour.checkpoint_every:
-        raise BadInput("behaviour.steps must be a multiple of behaviour.checkpoint_every, or the last is lost")
+        raise BadInput(
+            "behaviour.steps must be a multiple of behaviour.checkpoint_every, or the last is lost"
+        )
     settings = protocol.behaviour.model_dump() | protocol.data.model_dump()
     birth = Birth(preset, trainer, protocol.behaviour.seed, settings, packages())
     require_space(data, _bytes(family, protocol))
+    start = time.perf_counter()
     with locked(folder):
         missing = missing_tasks(folder, family, task_set, birth)
         if missing or not (folder / MANIFEST).exists():
-            _fill(folder, family, task_set, protocol, birth, missing, TRAINERS[trainer], device)
-            seconds = time.perf_counter() - start
-            write_manifest(folder, family, task_set, birth, {"seconds": seconds, "threads": torch.get_num_threads()})
-    return {"env": env, "tasks": family.tasks, "made now": len(missing), "trainer": trainer,
-            "preset": preset, "seconds": round(time.perf_counter() - start, 1), "folder": str(folder)}  # fmt: skip
+            clock = Clock(folder)
+            _fill(folder, family, task_set, protocol, birth, missing, TRAINERS[trainer], device, clock)
+            write_manifest(folder, family, task_set, birth, clock.cost())
+    return {
+        "env": env,
+        "tasks": family.tasks,
+        "made now": len(missing),
+        "trainer": trainer,
+        "preset": preset,
+        "seconds": round(time.perf_counter() - start, 1),
+        "folder": str(folder),
+    }
 
 
-def _fill(folder: Path, family: TaskFamily, task_set: TaskSet, protocol: Protocol, birth: Birth,
-          missing: Sequence[int], trainer: Trainer, device: torch.device) -> None:  # fmt: skip
+def _fill(
+    folder: Path,
+    family: TaskFamily,
+    task_set: TaskSet,
+    protocol: Protocol,
+    birth: Birth,
+    missing: Sequence[int],
+    trainer: Trainer,
+    device: torch.device,
+    clock: Clock,
+) -> None:
     """Train every block that lacks a task, whole, so that its tasks come out as in an undisturbed run."""
     size = 1 if trainer is sb3 else protocol.behaviour.block
     starts = range(0, family.tasks, size)
-    blocks = [block for block in (range(s, min(s + size, family.tasks)) for s in starts) if set(block) & set(missing)]
-    with tqdm(total=sum(len(block) for block in blocks) * protocol.behaviour.steps, unit="step", unit_scale=True,
-              desc=f"SAC, {family.label}", smoothing=0.05) as bar:  # fmt: skip
+    blocks = [
+        block
+        for block in (range(s, min(s + size, family.tasks)) for s in starts)
+        if set(block) & set(missing)
+    ]
+    with tqdm(
+        total=sum(len(block) for block in blocks) * protocol.behaviour.steps,
+        unit="step",
+        unit_scale=True,
+        desc=f"SAC, {family.label}",
+        smoothing=0.05,
+    ) as bar:
         for block in blocks:
             seen: list[Checkpoint] = []
             for step, sample, mean in trainer(family, task_set, block, protocol.behaviour, device):
@@ -106,18 +157,36 @@ def _fill(folder: Path, family: TaskFamily, task_set: TaskSet, protocol: Protoco
                     np.array([checkpoint.deterministic[member] for checkpoint in seen]),
                 )
                 if task in missing:
-                    write_task(folder, family, task_set, task, _qualities(seen, member, curve, len(block)), curve, birth)
+                    write_task(
+                        folder,
+                        family,
+                        task_set,
+                        task,
+                        _qualities(seen, member, curve, len(block)),
+                        curve,
+                        birth,
+                    )
+            clock.keep()
 
 
-def _roll(family: TaskFamily, task_set: TaskSet, block: Sequence[int], step: int, sample: Policy, mean: Policy,
-          protocol: Protocol) -> Checkpoint:  # fmt: skip
+def _roll(
+    family: TaskFamily,
+    task_set: TaskSet,
+    block: Sequence[int],
+    step: int,
+    sample: Policy,
+    mean: Policy,
+    protocol: Protocol,
+) -> Checkpoint:
     """Stochastic episodes and one deterministic episode of every agent of the block."""
     params, count = task_set.params[list(block)], protocol.data.episodes
     seed_of = partial(spread, protocol.behaviour.seed, "episodes")
     seeds = np.array([seed_of(task, step, episode) for task in block for episode in range(count)])
     episodes = rollout(family, np.repeat(params, count, 0), sample, seeds)
     greedy = rollout(family, params, mean, np.array([seed_of(task, step) for task in block]))
-    return Checkpoint(step, episodes, episodes.reward.sum(-1).reshape(-1, count).mean(-1), greedy.reward.sum(-1))
+    return Checkpoint(
+        step, episodes, episodes.reward.sum(-1).reshape(-1, count).mean(-1), greedy.reward.sum(-1)
+    )
 
 
 def _qualities(seen: list[Checkpoint], member: int, curve: Checkpoints, block: int) -> dict[str, Quality]:
@@ -127,7 +196,9 @@ def _qualities(seen: list[Checkpoint], member: int, curve: Checkpoints, block: i
     medium = int(np.abs(curve.returns[between] - half_way).argmin()) + (between.start or 0)
     chosen = {"expert": seen[-1], "medium": seen[medium], "random": seen[0]}
     return {
-        name: Quality(at.step, Episodes(*(field.reshape(block, -1, *field.shape[1:])[member] for field in at.episodes)))
+        name: Quality(
+            at.step, Episodes(*(field.reshape(block, -1, *field.shape[1:])[member] for field in at.episodes))
+        )
         for name, at in chosen.items()
     }
 

@@ -29,14 +29,19 @@ def keep_portrait(dataset: Dataset, results: Path) -> None:
         "preset": dataset.birth.preset,
         "trainer": dataset.birth.trainer,
         "settings": dataset.birth.settings,
-        "task_set": {"seed": tasks.seed, "train": tasks.train, "test": tasks.test, "params": tasks.params.tolist()},
+        "task_set": {
+            "seed": tasks.seed,
+            "train": tasks.train,
+            "test": tasks.test,
+            "params": tasks.params.tolist(),
+        },
         "scores": [[score.name, score.label] for score in family.scores],
         "generation_seconds": cost["seconds"],
     }
     if (results / "datasets" / portrait_name(info)).exists():
         return
     best = best_possible(family, tasks.params) or {}
-    arrays = {f"best_{name}": values for name, values in best.items()}
+    arrays: dict[str, NDArray] = {f"best_{name}": values for name, values in best.items()}
     if family.heading is not None:
         arrays["heading"] = np.array(family.heading(tasks.params))
     stored = [dataset.read_task(task) for task in dataset.tasks]
@@ -57,18 +62,29 @@ def keep_portrait(dataset: Dataset, results: Path) -> None:
     write_portrait(results, info, arrays)
 
 
-def _behaviour(dataset: Dataset, stored: list[StoredTask], name: str, qualities: tuple[str, ...]) -> dict[str, NDArray]:
+def _behaviour(
+    dataset: Dataset, stored: list[StoredTask], name: str, qualities: tuple[str, ...]
+) -> dict[str, NDArray]:
     """Every episode's returns, and some states of every task, of these qualities together."""
     parts = [[task.qualities[quality] for quality in qualities] for task in stored]
     arrays: dict[str, NDArray] = {}
     for score in dataset.family.scores:
         arrays[f"return_{name}_{score.name}"] = np.stack(
-            [np.concatenate([_returns(score.of_reward(p.transitions.reward.astype(np.float64)), p.lengths) for p in task])
-             for task in parts]
-        )  # fmt: skip  # [T, E]
+            [
+                np.concatenate(
+                    [
+                        _returns(score.of_reward(p.transitions.reward.astype(np.float64)), p.lengths)
+                        for p in task
+                    ]
+                )
+                for task in parts
+            ]
+        )  # [T, E]
     draw = np.random.default_rng(0)
     states = [np.concatenate([part.transitions.next_obs[:, :2] for part in task]) for task in parts]
-    arrays[f"states_{name}"] = np.stack([draw.choice(rows, STATES, replace=len(rows) < STATES) for rows in states])
+    arrays[f"states_{name}"] = np.stack(
+        [draw.choice(rows, STATES, replace=len(rows) < STATES) for rows in states]
+    )
     return arrays
 
 

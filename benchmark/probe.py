@@ -1,8 +1,10 @@
-"""Look inside trained encoders: embeddings, the gate's weights, variance against sparsity, the two theorems."""
+"""Look inside trained encoders: embeddings, the gate's weights, variance against sparsity, the two
+theorems.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,17 +36,21 @@ def probe(state: State, job: Job) -> Arrays:
     sampler, family, tasks = job.sampler(job.split), job.family, job.dataset.task_set
     seeds = [spread(seed, "probe") for seed in job.spec.seeds]
     stream = Stream(seeds, sampler.packed.device)
-    found = embeddings(state, sampler, tasks, stream)
+    found: dict[str, Any] = embeddings(state, sampler, tasks, stream)
     radius = job.split.radius(family)
-    if radius is not None:
+    if radius is not None and hasattr(state.algorithm.encoder, "each"):
         found |= sparsity(state, sampler, family, tasks, radius, stream)
-    return {name: np.asarray(value.cpu() if isinstance(value, Tensor) else value) for name, value in found.items()}
+    return {
+        name: np.asarray(value.cpu() if isinstance(value, Tensor) else value) for name, value in found.items()
+    }
 
 
 def embeddings(state: State, sampler: Sampler, tasks: TaskSet, stream: Stream) -> dict[str, Tensor]:
-    """z of many contexts of every task, and both theorems on the training tasks."""
+    """Z of many contexts of every task, and both theorems on the training tasks."""
     everyone, size = range(len(tasks.params)), state.numbers.context_batch
-    z = torch.stack([embed(state, *draws(sampler, everyone, stream, size)) for _ in range(DRAWS)], 2)  # [S, T, D, Z]
+    z = torch.stack(
+        [embed(state, *draws(sampler, everyone, stream, size)) for _ in range(DRAWS)], 2
+    )  # [S, T, D, Z]
     some = list(tasks.train[: state.numbers.meta_batch])
     task_loss = state.algorithm.task_loss
     temperature = getattr(task_loss, "temperature", 1.0)
@@ -59,15 +65,20 @@ def embeddings(state: State, sampler: Sampler, tasks: TaskSet, stream: Stream) -
 
 
 @torch.no_grad()
-def sparsity(state: State, sampler: Sampler, family: TaskFamily, tasks: TaskSet, radius: float,
-             stream: Stream) -> dict[str, Tensor | NDArray]:  # fmt: skip
-    """The gate's weight of each transition, and the embedding's variance as contexts hold more sparse ones."""
+def sparsity(
+    state: State, sampler: Sampler, family: TaskFamily, tasks: TaskSet, radius: float, stream: Stream
+) -> dict[str, Tensor | NDArray]:
+    """The gate's weight of each transition, and the embedding's variance as contexts hold more sparse
+    ones.
+    """
     some = list(tasks.train[:: max(1, len(tasks.train) // TASKS)][:TASKS])
     task = torch.tensor(some, device=stream.device).expand(len(stream.generators), -1)  # [S, M]
     fields = sampler.fields(task, stream.uniform(len(some), 4 * state.numbers.test_context))
-    context, absolute = sampler.visible(fields), absolutely_sparse(fields, family, tasks, radius)  # absolute: [S, M, K]
+    context = sampler.visible(fields)
+    absolute = absolutely_sparse(fields, family, tasks, radius)  # [S, M, K]
     found: dict[str, Tensor | NDArray] = {}
-    encoder, net = state.algorithm.encoder, state.nets["encoder"]
+    encoder: Any = state.algorithm.encoder
+    net = state.nets["encoder"]
     if isinstance(encoder, Attention) and encoder.batch_wise:
         found |= {
             "gate_weight": encoder.weights(net, context).flatten(1),
@@ -89,8 +100,13 @@ def sparsity(state: State, sampler: Sampler, family: TaskFamily, tasks: TaskSet,
     }
 
 
-def absolutely_sparse(fields: tuple[Tensor, ...], family: TaskFamily, tasks: TaskSet, radius: float) -> Tensor:
-    """Transitions whose sparse reward is zero in every task of the family. [focalpp def. 3.5]  -> [S, M, K]."""
+def absolutely_sparse(
+    fields: tuple[Tensor, ...], family: TaskFamily, tasks: TaskSet, radius: float
+) -> Tensor:
+    """Transitions whose sparse reward is zero in every task of the family. [focalpp def. 3.5]
+
+    -> [S, M, K].
+    """
     obs, action, _, next_obs = (field.flatten(0, 2).cpu().double().numpy() for field in fields[:4])  # [N, ·]
     zero = np.ones(len(obs), dtype=bool)
     for params in tasks.params:
@@ -99,7 +115,10 @@ def absolutely_sparse(fields: tuple[Tensor, ...], family: TaskFamily, tasks: Tas
 
 
 def mixed_context(context: Context, absolute: Tensor, ratio: float, size: int, stream: Stream) -> Context:
-    """Contexts in which a given fraction of transitions is absolutely sparse.  absolute: [S, M, K] -> [S, M, size]."""
+    """Contexts in which a given fraction of transitions is absolutely sparse.
+
+    absolute: [S, M, K] -> [S, M, size].
+    """
     order = absolute.to(torch.int8).argsort(dim=-1, stable=True)  # the informative ones first
     sparse = absolute.sum(-1, keepdim=True)  # [S, M, 1]
     telling = absolute.shape[-1] - sparse

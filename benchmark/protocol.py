@@ -59,11 +59,18 @@ def presets() -> dict[str, Any]:
     return tomllib.loads(files("benchmark").joinpath("presets.toml").read_text())
 
 
+def preset_sections() -> set[str]:
+    """The names of the presets' sections."""
+    return {name for preset in presets().values() for name in preset}
+
+
 def resolve(preset: str, env: str, overrides: dict[str, Any] | None = None) -> Protocol:
-    """The preset's numbers for an environment, with overrides `section.field`; BadInput names what is unknown."""
+    """The preset's numbers for an environment, with overrides `section.field`; BadInput names what is
+    unknown.
+    """
     if preset not in presets():
         raise BadInput(f"unknown preset {preset!r}; {suggestion(preset, presets())}")
-    numbers = {key: dict(value) for key, value in presets()[preset].items() if key != "env"}
+    numbers: dict[str, Any] = {key: dict(value) for key, value in presets()[preset].items() if key != "env"}
     for section, values in presets()[preset].get("env", {}).get(env, {}).items():
         numbers[section] |= values
     for key, value in (overrides or {}).items():
@@ -73,19 +80,26 @@ def resolve(preset: str, env: str, overrides: dict[str, Any] | None = None) -> P
             raise BadInput(f"unknown setting {key!r}; {suggestion(key, known)}")
         numbers[section][field] = value
     try:
-        return Protocol(preset=preset, **numbers)
+        return Protocol.model_validate(numbers | {"preset": preset})
     except ValidationError as error:
         raise BadInput(_sentence(error, "setting ")) from None
 
 
-def parse_overrides(settings: Sequence[str], section: str) -> dict[str, Any]:
-    """`key=value` pairs; a key without a dot belongs to the section, a value is TOML or a plain word."""
+def parse_overrides(settings: Sequence[str], *sections: str) -> dict[str, Any]:
+    """`key=value` pairs; a key without a dot belongs to the first section, a value is TOML or a plain word.
+
+    BadInput where a key belongs to a section of the presets that the command does not use.
+    """
     parsed: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key.strip():
             raise BadInput(f"--set {setting}: write it as key=value, for example --set steps=1000")
-        key = key.strip() if "." in key else f"{section}.{key.strip()}"
+        key = key.strip() if "." in key else f"{sections[0]}.{key.strip()}"
+        if key.partition(".")[0] in preset_sections() - set(sections):
+            raise BadInput(
+                f"--set {key} changes nothing in this command, which uses {' and '.join(sections)}"
+            )
         if key in parsed:
             raise BadInput(f"--set {key} is given twice; keep one")
         try:
@@ -98,7 +112,7 @@ def parse_overrides(settings: Sequence[str], section: str) -> dict[str, Any]:
 def override_algorithm(algorithm: Algorithm, key: str, value: Any) -> Algorithm:
     """The algorithm with one field of one part changed, `part.field`; BadInput names what is unknown."""
     name, _, field = key.partition(".")
-    part = getattr(algorithm, name, None)
+    part: Any = getattr(algorithm, name, None)
     if not is_dataclass(part) or field not in (known := [f.name for f in fields(part)]):
         parts = {f.name: getattr(algorithm, f.name) for f in fields(algorithm)}
         known = [f"{n}.{f.name}" for n, p in parts.items() if is_dataclass(p) for f in fields(p)]
@@ -107,13 +121,13 @@ def override_algorithm(algorithm: Algorithm, key: str, value: Any) -> Algorithm:
         checked = TypeAdapter(get_type_hints(type(part))[field]).validate_python(value)
     except ValidationError as error:
         raise BadInput(_sentence(error, f"setting {key}")) from None
-    return replace(algorithm, **{name: replace(part, **{field: checked})})
+    changed: Any = part
+    return replace(algorithm, **{name: replace(changed, **{field: checked})})
 
 
 def split_overrides(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Overrides of the preset's numbers, and of the algorithm's parts."""
-    sections = {name for preset in presets().values() for name in preset}
-    numbers = {key: value for key, value in overrides.items() if key.partition(".")[0] in sections}
+    numbers = {key: value for key, value in overrides.items() if key.partition(".")[0] in preset_sections()}
     return numbers, {key: value for key, value in overrides.items() if key not in numbers}
 
 

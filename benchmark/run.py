@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ import torch
 from tqdm import tqdm
 
 from algorithms.algorithm import Algorithm, Space, Training, find_algorithm
-from algorithms.learner import State, start, update
+from algorithms.learner import KEY_ENCODER, State, start, update
+from benchmark.checkpoint import load, save
 from benchmark.evaluate import evaluate
 from benchmark.generate import packages
 from benchmark.ledger import read_cards, run_name, write_run
@@ -24,7 +26,7 @@ from benchmark.portrait import keep_portrait
 from benchmark.probe import probe
 from benchmark.protocol import RunSpec, describe, override_algorithm, resolve, run_id, split_overrides
 from benchmark.provenance import git_revision
-from datasets.files import locked, write_whole
+from datasets.files import locked
 from datasets.sampler import Layout, Sampler
 from datasets.splits import Split, find_split, load_split, splits_of
 from datasets.store import Dataset, open_dataset
@@ -73,13 +75,19 @@ class Job:
 
     def fresh(self) -> State:
         """The stack of seeds at step 0."""
-        space = Space(self.family.obs_dim, self.family.action_dim, len(self.family.param_names),
-                      self.family.dynamics_differ)  # fmt: skip
+        space = Space(
+            self.family.obs_dim,
+            self.family.action_dim,
+            len(self.family.param_names),
+            self.family.dynamics_differ,
+        )
         return start(self.algorithm, self.training, space, self.spec.seeds, self.device)
 
     def test(self, state: State, split: Split) -> pd.DataFrame:
         """Returns on the test tasks with contexts from a split."""
-        return evaluate(state, self.spec.seeds, self.sampler(split), self.family, self.dataset.task_set, split.name)
+        return evaluate(
+            state, self.spec.seeds, self.sampler(split), self.family, self.dataset.task_set, split.name
+        )
 
 
 def prepare_job(spec: RunSpec, data: Path, device: torch.device) -> Job:
@@ -93,9 +101,13 @@ def prepare_job(spec: RunSpec, data: Path, device: torch.device) -> Job:
     for key, value in parts.items():
         algorithm = override_algorithm(algorithm, key, value)
     if training.meta_batch > family.train_tasks:
-        raise BadInput(f"training.meta_batch {training.meta_batch} exceeds the {family.train_tasks} training tasks "
-                       f"of {family.name}, which must be distinct; lower it")  # fmt: skip
-    return Job(spec, algorithm, training, family, open_dataset(data, spec.env, check=True), device)
+        raise BadInput(
+            f"training.meta_batch {training.meta_batch} exceeds the {family.train_tasks} training tasks "
+            f"of {family.name}, which must be distinct; lower it"
+        )
+    job = Job(spec, algorithm, training, family, open_dataset(data, spec.env, check=True), device)
+    job.fresh()  # networks that cannot be built say so now
+    return job
 
 
 def settings_id(job: Job) -> str:
@@ -105,7 +117,7 @@ def settings_id(job: Job) -> str:
 
 def present_seeds(job: Job, results: Path) -> set[int]:
     """The seeds of this very experiment that are already in the ledger."""
-    same = [card for card in read_cards(results) if card["settings_id"] == settings_id(job)]
+    same = [card for card in read_cards(results) if card.get("settings_id") == settings_id(job)]
     return {seed for card in same for seed in card["spec"]["seeds"]}
 
 
@@ -114,6 +126,7 @@ def run(spec: RunSpec, data: Path, results: Path, device: torch.device) -> dict[
     job = prepare_job(spec, data, device)
     there = present_seeds(job, results)
     row = {"env": spec.env, "split": spec.split, "algo": spec.algo, "seeds": " ".join(map(str, spec.seeds))}
+    _tidy(results)
     absent = tuple(seed for seed in spec.seeds if seed not in there)
     if not absent:
         return row | {"done": "already there"}
@@ -123,15 +136,24 @@ def run(spec: RunSpec, data: Path, results: Path, device: torch.device) -> dict[
         keep_portrait(job.dataset, results)
         state, curves, seconds = train(job, work / "checkpoint.pt")
         returns = pd.concat([job.test(state, split) for split in job.contexts], ignore_index=True)
-        cost = {"train_seconds": seconds, "gradient_steps": state.step,
-                "encoder_parameters": _count(state, "encoder"), "parameters": _count(state, "")}  # fmt: skip
+        cost = {
+            "train_seconds": seconds,
+            "gradient_steps": state.step,
+            "encoder_parameters": _count(state, "encoder"),
+            "parameters": _count(state, ""),
+        }
         path = write_run(results, card(job) | {"cost": cost}, curves, returns, probe(state, job))
-        (work / "checkpoint.pt").unlink()
-    work.rmdir()
+    _tidy(results)
     score = job.family.scores[0].name
     own = returns[returns["context"] == spec.split].groupby("seed")[score].mean()
-    return row | {"seeds": " ".join(map(str, absent)), "score": score, "mean": round(float(own.mean()), 3),
-                  "std": round(float(own.std()), 3), "seconds": round(seconds), "done": path.name}  # fmt: skip
+    return row | {
+        "seeds": " ".join(map(str, absent)),
+        "score": score,
+        "mean": round(float(own.mean()), 3),
+        "std": round(float(own.std()), 3),
+        "seconds": round(seconds),
+        "done": path.name,
+    }
 
 
 def train(job: Job, checkpoint: Path) -> tuple[State, pd.DataFrame, float]:
@@ -139,8 +161,7 @@ def train(job: Job, checkpoint: Path) -> tuple[State, pd.DataFrame, float]:
     state, numbers = job.fresh(), job.training
     curves: list[dict[str, Any]] = []
     seconds = 0.0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True, map_location=job.device)
+    if saved := load(checkpoint, job.device):
         state.restore(saved["state"])
         curves, seconds = saved["curves"], saved["seconds"]
     sampler, split = job.sampler(job.split), job.split
@@ -148,20 +169,23 @@ def train(job: Job, checkpoint: Path) -> tuple[State, pd.DataFrame, float]:
     sizes = (numbers.meta_batch, numbers.context_batch, numbers.control_batch)
     if not curves:
         curves += _curve_rows(job, state, {})
-    title = f"{job.algorithm.label}, {job.family.label}, {split.label}, seeds {' '.join(map(str, job.spec.seeds))}"
+    seeds = " ".join(map(str, job.spec.seeds))
+    title = f"{job.algorithm.label}, {job.family.label}, {split.label}, seeds {seeds}"
     with tqdm(total=numbers.steps, initial=state.step, unit="step", desc=title, smoothing=0.05) as bar:
         while state.step < numbers.steps:
-            began, total = time.perf_counter(), {}
+            began = time.perf_counter()
+            total: dict[str, torch.Tensor] = {}
             steps = min(numbers.eval_every - state.step % numbers.eval_every, numbers.steps - state.step)
             for _ in range(steps):
                 losses = update(state, sampler.meta_batch(state.noise, tasks, sizes))
-                total = {name: total.get(name, 0.0) + loss for name, loss in losses.items()}
+                total = {name: loss + total.get(name, 0.0) for name, loss in losses.items()}
                 bar.update()
             seconds += time.perf_counter() - began
-            curves += _curve_rows(job, state, {name: (value / steps).tolist() for name, value in total.items()})
+            curves += _curve_rows(
+                job, state, {name: (value / steps).tolist() for name, value in total.items()}
+            )
             bar.set_postfix({job.family.scores[0].name: f"{_latest(curves, job):.2f}"})
-            with write_whole(checkpoint) as part:
-                torch.save({"state": state.snapshot(), "curves": curves, "seconds": seconds}, part)
+            save(checkpoint, {"state": state.snapshot(), "curves": curves, "seconds": seconds})
     return state, pd.DataFrame(curves), seconds
 
 
@@ -179,12 +203,21 @@ def card(job: Job) -> dict[str, Any]:
         "training": job.training.model_dump(),
         "horizon": job.family.horizon,
         "scores": [[score.name, score.label] for score in job.family.scores],
-        "task_set": {"seed": tasks.seed, "train": tasks.train, "test": tasks.test, "params": tasks.params.tolist()},
+        "task_set": {
+            "seed": tasks.seed,
+            "train": tasks.train,
+            "test": tasks.test,
+            "params": tasks.params.tolist(),
+        },
         "data_sha256": job.dataset.sha256,
         "train_split_radius": job.split.radius(job.family),
-        "provenance": {"git": git_revision(), "packages": packages(), "threads": torch.get_num_threads(),
-                       "device": str(job.device)},
-    }  # fmt: skip
+        "provenance": {
+            "git": git_revision(),
+            "packages": packages(),
+            "threads": torch.get_num_threads(),
+            "device": str(job.device),
+        },
+    }
 
 
 def _curve_rows(job: Job, state: State, losses: dict[str, list[float]]) -> list[dict[str, Any]]:
@@ -204,7 +237,18 @@ def _latest(curves: Sequence[dict[str, Any]], job: Job) -> float:
     return float(np.mean([row[job.family.scores[0].name] for row in latest]))
 
 
+def _tidy(results: Path) -> None:
+    """Remove the work folders of runs that are in the ledger."""
+    for work in results.glob("work/*"):
+        if (results / "runs" / work.name).exists():
+            shutil.rmtree(work)
+
+
 def _count(state: State, prefix: str) -> int:
-    """Parameters of one seed's networks whose name starts so, targets and key encoders apart."""
-    nets = [net for name, net in state.nets.items() if name.startswith(prefix) and "_" not in name]
+    """Parameters of one seed's trained networks whose name starts so."""
+    nets = [
+        net
+        for name, net in state.nets.items()
+        if name.startswith(prefix) and name != KEY_ENCODER and not name.endswith("_target")
+    ]
     return sum(p.numel() for net in nets for p in net.parameters()) // len(state.noise.generators)

@@ -30,7 +30,9 @@ SHAPES = (DEFAULT_PRESET, "paper")
 
 
 def measure(device: torch.device, out: Path | None = None) -> pd.DataFrame:
-    """The bmm rate, every algorithm's update at lite and paper shapes, stacked SAC against SB3; one row each."""
+    """The bmm rate, every algorithm's update at lite and paper shapes, stacked SAC against SB3; one
+    row each.
+    """
     family = families()[0]
     rate = bmm_rate(device)
     rows = [{"what": "fp32 bmm", "GFLOP/s": rate, "fraction of bmm": 1.0}]
@@ -40,7 +42,12 @@ def measure(device: torch.device, out: Path | None = None) -> pd.DataFrame:
     rows += trainer_rows(device)
     table = pd.DataFrame(rows)
     if out:
-        body = {"threads": torch.get_num_threads(), "torch": torch.__version__, "device": str(device), "rows": rows}
+        body = {
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "device": str(device),
+            "rows": rows,
+        }
         with write_whole(out) as part:
             part.write_text(json.dumps(body, indent=1) + "\n")
     return table.round(3)
@@ -62,7 +69,10 @@ def bmm_rate(device: torch.device) -> float:
     """The best rate of batched fp32 matrix products at shapes like those of the updates, in GFLOP/s."""
     rates = []
     for batch, rows, inner, columns in BMM_SHAPES:
-        left, right = torch.randn(batch, rows, inner, device=device), torch.randn(batch, inner, columns, device=device)
+        left, right = (
+            torch.randn(batch, rows, inner, device=device),
+            torch.randn(batch, inner, columns, device=device),
+        )
         out = torch.empty(batch, rows, columns, device=device)
         work = lambda left=left, right=right, out=out: torch.bmm(left, right, out=out)  # noqa: E731
         rates.append(2e-9 * batch * rows * inner * columns / seconds(work, device))
@@ -76,15 +86,25 @@ def random_batch(numbers: Training, space: Space, device: torch.device) -> MetaB
     def draw(*shape: int) -> torch.Tensor:
         return torch.randn(len(SEEDS), *shape, device=device)
 
-    contexts = [Context(draw(many, size, space.obs), draw(many, size, space.action), draw(many, size, 1)) for _ in "qk"]
+    query, key = (
+        Context(draw(many, size, space.obs), draw(many, size, space.action), draw(many, size, 1))
+        for _ in "qk"
+    )
     count = many * numbers.control_batch
-    rows = Rows(draw(count, space.obs), draw(count, space.action), draw(count, 1), draw(count, space.obs),
-                torch.ones(len(SEEDS), count, 1, device=device))  # fmt: skip
-    return MetaBatch(*contexts, rows, draw(many, space.params), torch.arange(many).expand(len(SEEDS), -1))
+    rows = Rows(
+        draw(count, space.obs),
+        draw(count, space.action),
+        draw(count, 1),
+        draw(count, space.obs),
+        torch.ones(len(SEEDS), count, 1, device=device),
+    )
+    task = torch.arange(many, device=device).expand(len(SEEDS), -1)
+    return MetaBatch(query, key, rows, draw(many, space.params), task)
 
 
-def update_row(algorithm: Algorithm, preset: str, family: TaskFamily, device: torch.device,
-               rate: float) -> dict[str, object]:  # fmt: skip
+def update_row(
+    algorithm: Algorithm, preset: str, family: TaskFamily, device: torch.device, rate: float
+) -> dict[str, object]:
     """Counted GFLOP and the rate of one update of three seeds."""
     numbers = resolve(preset, family.name).training
     space = Space(family.obs_dim, family.action_dim, len(family.param_names), next_obs_in_context=False)
@@ -93,12 +113,19 @@ def update_row(algorithm: Algorithm, preset: str, family: TaskFamily, device: to
         update(state, batch)
     gflop = counter.get_total_flops() / 1e9
     took = seconds(lambda: update(state, batch), device)
-    return {"what": f"{algorithm.name} update, {preset}, {len(SEEDS)} seeds", "GFLOP": gflop, "steps/s": 1 / took,
-            "GFLOP/s": gflop / took, "fraction of bmm": gflop / took / rate}  # fmt: skip
+    return {
+        "what": f"{algorithm.name} update, {preset}, {len(SEEDS)} seeds",
+        "GFLOP": gflop,
+        "steps/s": 1 / took,
+        "GFLOP/s": gflop / took,
+        "fraction of bmm": gflop / took / rate,
+    }
 
 
 def trainer_rows(device: torch.device) -> list[dict[str, object]]:
-    """Agent-steps a second, updates included, of both trainers with the same networks, batch and update ratio."""
+    """Agent-steps a second, updates included, of both trainers with the same networks, batch and
+    update ratio.
+    """
     rows: list[dict[str, object]] = []
     for family in families():
         settings = resolve(DEFAULT_PRESET, family.name).behaviour
@@ -112,7 +139,9 @@ def trainer_rows(device: torch.device) -> list[dict[str, object]]:
 def stacked_steps_per_second(family: TaskFamily, settings: SacSettings, device: torch.device) -> float:
     """Agent-steps a second of one block once its agents learn."""
     block = range(min(settings.block, family.tasks))
-    short = settings.model_copy(update={"steps": settings.warmup_steps + SB3_STEPS + 20, "checkpoint_every": 20})
+    short = settings.model_copy(
+        update={"steps": settings.warmup_steps + SB3_STEPS + 20, "checkpoint_every": 20}
+    )
     agents = StackedSac(family, family.task_set().params, block, short, device)
     reached = ((step, time.perf_counter()) for step, _, _ in agents.train())
     (first, began), *_, (last, ended) = [mark for mark in reached if mark[0] > settings.warmup_steps]

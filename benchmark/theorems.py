@@ -26,7 +26,10 @@ def margins(scores: Tensor, own: Tensor) -> Tensor:
 
 
 def supervised_loss(weight: Tensor, embedding: Tensor, own: Tensor) -> Tensor:
-    """The loss of the linear classifier W on labelled embeddings. [focalpp eq. 9]  [T, Z], [N, Z], [N] -> scalar."""
+    """The loss of the linear classifier W on labelled embeddings. [focalpp eq. 9]
+
+    [T, Z], [N, Z], [N] -> scalar.
+    """
     return logistic(margins(embedding @ weight.T, own)).mean()
 
 
@@ -69,7 +72,10 @@ def unsupervised_loss(embedding: Tensor, positive: Tensor) -> Tensor:
 
 
 def identity_of_losses(query: Tensor, key: Tensor, *, temperature: float) -> Tensor:
-    """Both sides of Theorem 3.1 for every seed: eq. 8 as trained, eq. 13 as defined.  [S, T, Z] ×2 -> [S, 2]."""
+    """Both sides of Theorem 3.1 for every seed: eq. 8 as trained, eq. 13 as defined.
+
+    [S, T, Z] ×2 -> [S, 2].
+    """
     trained = matrix_contrast(query, key, temperature=temperature)
     return torch.stack([trained, mean_classifier_loss(query, key, temperature=temperature)], -1)
 
@@ -87,7 +93,11 @@ def _ordered(z: Tensor) -> Tensor:
     own = torch.arange(tasks).repeat_interleave(draws)
     means, flat = z.mean(1), z.flatten(0, 1)
     # every query meets every draw as a positive once: the mean over shifts has exactly the means of W
-    shifts = [unsupervised_loss(z.transpose(0, 1), z.roll(shift, 1).transpose(0, 1)) for shift in range(draws)]
+    shifts = [
+        unsupervised_loss(z.transpose(0, 1), z.roll(shift, 1).transpose(0, 1)) for shift in range(draws)
+    ]
     single = sum(shifts, z.new_zeros(())) / draws
-    losses = torch.stack([fitted_classifier_loss(flat, own, means), supervised_loss(means, flat, own), single])
+    losses = torch.stack(
+        [fitted_classifier_loss(flat, own, means), supervised_loss(means, flat, own), single]
+    )
     return losses if math.isfinite(float(losses.sum())) else torch.full((3,), math.nan, dtype=z.dtype)

@@ -28,12 +28,22 @@ class Layout(NamedTuple):
 
 
 class Sampler:
-    """Draws transitions of chosen tasks, with replacement, from one packed tensor [T * N, F] on the device."""
+    """Draws transitions of chosen tasks, with replacement, from one packed tensor [T * N, F] on the
+    device.
+    """
 
-    def __init__(self, split: SplitData, params: NDArray[np.float64], layout: Layout, device: torch.device) -> None:
+    def __init__(
+        self, split: SplitData, params: NDArray[np.float64], layout: Layout, device: torch.device
+    ) -> None:
         data = split.transitions
-        columns = (data.obs, data.action, data.reward[..., None], data.next_obs,
-                   ~data.terminated[..., None], split.context_reward[..., None])  # fmt: skip
+        columns = (
+            data.obs,
+            data.action,
+            data.reward[..., None],
+            data.next_obs,
+            ~data.terminated[..., None],
+            split.context_reward[..., None],
+        )
         packed = np.concatenate(columns, -1, dtype=np.float32)  # [T, N, F]
         self.layout, self.capacity = layout, packed.shape[1]
         self.packed = torch.from_numpy(packed).flatten(0, 1).to(device)  # [T * N, F]
@@ -41,7 +51,10 @@ class Sampler:
         self.params = torch.from_numpy(np.asarray(params, dtype=np.float32)).to(device)  # [T, P]
 
     def fields(self, task: Tensor, uniform: Tensor) -> tuple[Tensor, ...]:
-        """The packed fields of uniformly drawn rows of each task.  task: [S, M], uniform: [S, M, K] -> [S, M, K, ·]."""
+        """The packed fields of uniformly drawn rows of each task.
+
+        task: [S, M], uniform: [S, M, K] -> [S, M, K, ·].
+        """
         row = (uniform * self.count[task][..., None]).long() + task[..., None] * self.capacity  # [S, M, K]
         picked = self.packed.index_select(0, row.flatten()).view(*row.shape, -1)
         return picked.split(self.layout.widths, -1)
@@ -56,12 +69,22 @@ class Sampler:
         return self.visible(self.fields(task, uniform))
 
     def meta_batch(self, stream: Stream, tasks: Tensor, sizes: tuple[int, int, int]) -> MetaBatch:
-        """M distinct tasks a member, two contexts of K and B control rows of each.  tasks: [T'], sizes: M, K, B."""
+        """M distinct tasks a member, two contexts of K and B control rows of each.
+
+        tasks: [T'], sizes: M, K, B.
+        """
         many, context, control = sizes
         order = stream.uniform(len(tasks)).argsort(-1)[:, :many]
         task = tasks[order]  # [S, M]
         fields = self.fields(task, stream.uniform(many, 2 * context + control))
-        query, key, rows = zip(*(field.split((context, context, control), 2) for field in fields), strict=True)
+        query, key, rows = zip(
+            *(field.split((context, context, control), 2) for field in fields), strict=True
+        )
         obs, action, reward, next_obs, alive, _ = (field.flatten(1, 2) for field in rows)  # [S, M * B, ·]
-        return MetaBatch(self.visible(query), self.visible(key), Rows(obs, action, reward, next_obs, alive),
-                         self.params[task], task)  # fmt: skip
+        return MetaBatch(
+            self.visible(query),
+            self.visible(key),
+            Rows(obs, action, reward, next_obs, alive),
+            self.params[task],
+            task,
+        )

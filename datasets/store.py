@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -208,7 +208,7 @@ def _task_set_json(task_set: TaskSet) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A complete data set; every read compares the file with its hash in the manifest."""
+    """A complete data set; the first read of a file compares it with its hash in the manifest."""
 
     folder: Path
     family: TaskFamily
@@ -217,6 +217,7 @@ class Dataset:
     sha256: str
     files: dict[str, str]
     """The hash of every task file by name."""
+    _read: dict[int, StoredTask] = field(default_factory=dict, repr=False)
 
     @property
     def tasks(self) -> range:
@@ -233,7 +234,12 @@ class Dataset:
         )
 
     def read_task(self, task: int) -> StoredTask:
-        """All of a task."""
+        """All of a task, read once."""
+        if task not in self._read:
+            self._read[task] = self._read_task(task)
+        return self._read[task]
+
+    def _read_task(self, task: int) -> StoredTask:
         path = task_file(self.folder, task)
         try:
             image = path.read_bytes()

@@ -1,4 +1,6 @@
-"""What flows through the house: transitions, the context an encoder reads, and the meta-batch an update consumes."""
+"""What flows through the house: transitions, the context an encoder reads, and the meta-batch an
+update consumes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Task families: distributions of control tasks that share spaces and horizon and differ in reward or dynamics."""
+"""Task families: distributions of control tasks that share spaces and horizon and differ in reward or
+dynamics.
+"""
 
 from envs.family import Score, Simulator, TaskFamily, TaskSet, families, find_family
 

@@ -1,4 +1,6 @@
-"""Find what modules declare: a part exists because a module of its package (or an installed plug-in) says so."""
+"""Find what modules declare: a part exists because a module of its package (or an installed plug-in)
+says so.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A task family owns its tasks as data and one pure reward function, which serves stepping, relabelling and tests."""
+"""A task family owns its tasks as data and one pure reward function, which serves stepping,
+relabelling and tests.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ class Score:
 class TaskFamily:
     """A distribution of tasks that share spaces and horizon and differ in `params`.
 
-    Actions live in [-1, 1]; rewards are dense; `reward(obs, action, next_obs, params)` is pure and broadcasts over
+    Actions live in [-1, 1]; rewards are dense; `reward(obs, action, next_obs, params)` is pure and
+    broadcasts over
     leading axes, all in float64: [..., O], [..., A], [..., O], [..., P] -> [...].
     """
 
@@ -57,7 +60,9 @@ class TaskFamily:
     scores: tuple[Score, ...]
     """The first is the headline."""
     radius: float | None = None
-    """Goal radius of the context's sparse reward, in units of reward; None leaves the context's reward dense."""
+    """Goal radius of the context's sparse reward, in units of reward; None leaves the context's reward
+    dense.
+    """
     relabel_radius: float | None = None
     """Goal radius of the relabeled split; None where the family has no such split."""
     dynamics_differ: bool = False
@@ -65,7 +70,9 @@ class TaskFamily:
     optimal_action: Callable[[Array, Array], Array] | None = None
     """The exactly optimal action, where known: obs [N, O], params [N, P] -> [N, A]."""
     heading: Callable[[Array], Array] | None = None
-    """The tasks' goals drawn on a map of the first two observations, where there are any: [T, P] -> [T, 2]."""
+    """The tasks' goals drawn on a map of the first two observations, where there are any: [T, P] ->
+    [T, 2].
+    """
 
     @property
     def tasks(self) -> int:
@@ -73,10 +80,13 @@ class TaskFamily:
         return self.train_tasks + self.test_tasks
 
     def task_set(self, seed: int = 0) -> TaskSet:
-        """The family's tasks and their split: one test task from each run of neighbours along the first parameter.
+        """The family's tasks and their split: one test task from each run of neighbours along the first
+        parameter.
 
-        A plain draw of 10 winds moves the best possible mean return by a standard deviation of 0.5, more than any
-        difference between algorithms; a draw stratified along the parameter keeps the test tasks representative.
+        A plain draw of 10 winds moves the best possible mean return by a standard deviation of 0.5, more
+        than any
+        difference between algorithms; a draw stratified along the parameter keeps the test tasks
+        representative.
         """
         params, draw = self.sample_params(), np.random.default_rng(seed)
         neighbours = np.array_split(np.argsort(params[:, 0], kind="stable"), self.test_tasks)

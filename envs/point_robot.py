@@ -1,4 +1,6 @@
-"""Point robots: a point walks the plane from the origin, towards a goal it does not see or against an unknown wind."""
+"""Point robots: a point walks the plane from the origin, towards a goal it does not see or against an
+unknown wind.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def semicircle_goals() -> Array:
 
 
 def uniform_winds() -> Array:
-    """50 winds, all x then all y from the legacy generator with seed 1337, as in the authors' code: [50, 2]."""
+    """50 winds, all x then all y from the legacy generator with seed 1337, as in the authors' code:
+    [50, 2].
+    """
     draw = np.random.RandomState(1337)
     return np.stack([draw.uniform(-WIND, WIND, 50), draw.uniform(-WIND, WIND, 50)], -1)
 
@@ -77,7 +81,11 @@ FAMILIES = (
         simulator=lambda params: PointSimulator(np.zeros_like(params)),
         reward=goal_reward,
         scores=(
-            Score("inside", "r + 1 inside the radius", lambda reward: np.where(reward > RADIUS, reward + 1.0, 0.0)),
+            Score(
+                "inside",
+                "r + 1 inside the radius",
+                lambda reward: np.where(reward > RADIUS, reward + 1.0, 0.0),
+            ),
             Score("eq35", "sparse return, eq. 35", lambda reward: sparsify(reward, RADIUS)),
             DENSE,
         ),

@@ -30,7 +30,10 @@ class Episodes(NamedTuple):
 
 
 def rollout(family: TaskFamily, params: Array, policy: Policy, seeds: NDArray[np.int64]) -> Episodes:
-    """One episode of each row's task; the horizon truncates and never terminates.  params: [N, P], seeds: [N]."""
+    """One episode of each row's task; the horizon truncates and never terminates.
+
+    params: [N, P], seeds: [N].
+    """
     worlds = family.simulator(params)
     obs, alive = worlds.reset(seeds), np.ones(len(params), dtype=bool)
     steps = []
@@ -48,9 +51,14 @@ def rollout(family: TaskFamily, params: Array, policy: Policy, seeds: NDArray[np
 
 
 def best_possible(family: TaskFamily, params: Array) -> dict[str, Array] | None:
-    """The exact optimum of every task by score name, or None where it is not known.  params: [T, P] -> {name: [T]}."""
+    """The exact optimum of every task by score name, or None where it is not known.
+
+    params: [T, P] -> {name: [T]}.
+    """
     optimal = family.optimal_action
     if optimal is None:
         return None
-    episodes = rollout(family, params, lambda obs: optimal(obs, params), np.zeros(len(params), dtype=np.int64))
+    episodes = rollout(
+        family, params, lambda obs: optimal(obs, params), np.zeros(len(params), dtype=np.int64)
+    )
     return {score.name: episodes.score(score.of_reward) for score in family.scores}

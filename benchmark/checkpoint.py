@@ -1,0 +1,38 @@
+"""Checkpoints of unfinished runs: one file, its hash first, written whole, read back only when it is
+intact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from datasets.files import write_whole
+from envs.errors import BadInput
+
+DIGEST = 64  # hexadecimal digits of a sha256
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Keep tensors and plain values."""
+    memory = io.BytesIO()
+    torch.save(state, memory)
+    content = memory.getvalue()
+    with write_whole(path) as part:
+        part.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
+
+
+def load(path: Path, device: torch.device) -> dict[str, Any] | None:
+    """What was kept, or None where nothing was; BadInput where the file is truncated or altered."""
+    if not path.exists():
+        return None
+    image = path.read_bytes()
+    digest, content = image[:DIGEST], image[DIGEST:]
+    if hashlib.sha256(content).hexdigest().encode() != digest:
+        raise BadInput(f"{path} is truncated or altered; delete it and give the same command again")
+    state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location=device)
+    return state
