@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,10 @@ def toy_sampler(episodes: int = 60) -> Sampler:
 @pytest.fixture(scope="session")
 def smoke_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Smoke data of every declared family, made by whichever test process comes first."""
-    shared = tmp_path_factory.getbasetemp().parent
+    own = (
+        tmp_path_factory.getbasetemp()
+    )  # below it there is one a process where the tests are spread over several
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     with (shared / "smoke-data.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for family in families():

@@ -1,0 +1,267 @@
+"""Smoke runs of every algorithm on every family; killed at any moment, a command ends the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from run_fixture import CPU, smoke_data
+
+from algorithms.algorithm import algorithms, find_algorithm
+from algorithms.attention import Attention
+from benchmark.ledger import Run, read_ledger
+from benchmark.protocol import RunSpec, resolve
+from benchmark.run import run
+from datasets.splits import find_split, splits_of
+from datasets.store import open_dataset
+from envs import families, find_family
+from envs.errors import BadInput
+
+__all__ = ["smoke_data"]
+NUMBERS = resolve("smoke", "sparse-point-robot").training
+
+
+def spec(
+    env: str, algo: str, seeds: tuple[int, ...] = (0, 1), split: str = "mixed", **overrides: Any
+) -> RunSpec:
+    return RunSpec(env=env, split=split, preset="smoke", algo=algo, seeds=seeds, overrides=overrides)
+
+
+# --- what a run leaves behind
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a test process keeps its runs."""
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.mark.parametrize("algo", [algorithm.name for algorithm in algorithms()])
+@pytest.mark.parametrize("env", [family.name for family in families()])
+def test_every_algorithm_runs_on_every_family(env: str, algo: str, smoke_data: Path, results: Path) -> None:
+    row = run(spec(env, algo), smoke_data, results, CPU)
+    ledger = read_ledger(results)
+    (done,) = (found for found in ledger.runs if (found.env, found.algo) == (env, algo))
+    (portrait,) = (found for found in ledger.portraits if found.env == env)
+    assert row["done"] == done.path.name and done.path.name.startswith(f"{env}.mixed.smoke.{algo}.")
+    assert (done.split, done.role) == ("mixed", find_algorithm(algo).role)
+    assert done.info["data_sha256"] == portrait.info["sha256"] == open_dataset(smoke_data, env).sha256
+    check_curves(done)
+    check_returns(done)
+    check_probe(done)
+    assert not list((results / "work").iterdir())
+
+
+def check_curves(done: Run) -> None:
+    """Both seeds at step 0 and at every test, every loss from the first test on."""
+    curves, scores = done.curves, list(done.scores)
+    assert sorted(zip(curves["seed"], curves["step"], strict=True)) == [
+        (s, t) for s in (0, 1) for t in (0, 10, 20, 30)
+    ]
+    losses = [column for column in curves if column.startswith("loss_")]
+    assert {*curves} == {"seed", "step", *scores, *losses}
+    algorithm = find_algorithm(done.algo)
+    expected = {f"loss_{name}" for name in algorithm.control.rates(NUMBERS)}
+    assert {*losses} == expected | ({"loss_task"} if algorithm.task_loss else set())
+    assert bool(np.isfinite(curves.loc[curves["step"] > 0, [*scores, *losses]]).all(axis=None))
+
+
+def check_returns(done: Run) -> None:
+    """Every test task × episode × context split; the own context's mean is the last point of the curve."""
+    family, returns = find_family(done.env), done.returns
+    tasks, scores = done.info["task_set"]["test"], list(done.scores)
+    alike = [split.name for split in splits_of(family) if not split.relabel]
+    keys = {(s, c, t, e) for s in (0, 1) for c in alike for t in tasks for e in range(NUMBERS.eval_episodes)}
+    assert len(returns) == len(keys)
+    assert {*returns[["seed", "context", "task", "episode"]].itertuples(index=False, name=None)} == keys
+    own = returns[returns["context"] == done.split].groupby("seed")[scores].mean()
+    last = done.curves[done.curves["step"] == NUMBERS.steps].set_index("seed")[scores]
+    np.testing.assert_allclose(own.loc[[0, 1]], last.loc[[0, 1]], rtol=1e-6)
+
+
+def check_probe(done: Run) -> None:
+    """Both theorems hold; gates where there is a gate; nothing where nothing is learned."""
+    family, encoder, probe = find_family(done.env), find_algorithm(done.algo).encoder, done.probe
+    if done.role != "method":
+        assert not probe
+        return
+    assert probe["z"].shape[:2] == (2, family.tasks) and probe["z"].shape[3] == NUMBERS.latent
+    assert float(np.abs(probe["z"]).max()) < 1
+    np.testing.assert_allclose(probe["theorem31"][:, 0], probe["theorem31"][:, 1], rtol=1e-4)
+    assert bool((np.diff(probe["theorem32"], axis=1) >= -1e-6).all())
+    gated = isinstance(encoder, Attention) and encoder.batch_wise and family.radius is not None
+    assert ("gate_weight" in probe) == gated
+    assert ("sparsity_variance" in probe) == (family.radius is not None)
+    if gated:
+        absolute, nonzero = probe["gate_absolute"], probe["gate_nonzero"]
+        assert not bool((absolute & nonzero).any()) and 0 < absolute.mean() < 1
+        np.testing.assert_allclose(probe["gate_weight"].mean(1), 1.0, rtol=1e-5)
+    if family.radius is not None:
+        assert probe["sparsity_variance"].shape == (2, len(probe["sparsity_ratio"]))
+        assert bool((probe["sparsity_variance"] > 0).all()) and bool((probe["var_nonsparse"] > 0).all())
+
+
+@pytest.mark.parametrize("env", [family.name for family in families() if family.relabel_radius is not None])
+def test_the_relabeled_split_is_tested_on_relabeled_contexts(
+    env: str, smoke_data: Path, tmp_path: Path
+) -> None:
+    run(spec(env, "focalpp-batch", (0,), "relabeled"), smoke_data, tmp_path, CPU)
+    (done,) = read_ledger(tmp_path).runs
+    family = find_family(env)
+    assert {*done.returns["context"]} == {"relabeled"}
+    assert done.info["train_split_radius"] == family.relabel_radius == find_split("relabeled").radius(family)
+
+
+# --- what is there is left as it is
+
+
+def test_what_exists_stays_and_only_absent_seeds_are_trained(smoke_data: Path, tmp_path: Path) -> None:
+    def asked(*seeds: int, **overrides: Any) -> dict[str, Any]:
+        return run(spec("point-robot-wind", "blind", seeds, **overrides), smoke_data, tmp_path, CPU)
+
+    asked(3)
+    (first,) = (tmp_path / "runs").iterdir()
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in first.iterdir()}
+    assert asked(3)["done"] == "already there" and [*(tmp_path / "runs").iterdir()] == [first]
+    assert asked(3, 0)["seeds"] == "0"
+    assert sorted(tuple(done.spec["seeds"]) for done in read_ledger(tmp_path).runs) == [(0,), (3,)]
+    assert asked(0, 3)["done"] == "already there"
+    assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in first.iterdir()}
+    asked(3, **{"training.steps": 10})
+    assert len(read_ledger(tmp_path).runs) == 3  # another number is another experiment
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        spec("point-robot-wind", "focal", (1, 1)),
+        spec("point-robot-wind", "focal", split="relabeled"),
+        spec("point-robot-wind", "focal", **{"training.steps": "x"}),
+        spec("point-robot-wind", "focalpp", **{"training.attention_heads": 3}),
+    ],
+    ids=["seeds", "split", "steps", "heads"],
+)
+def test_a_refused_run_leaves_nothing(wrong: RunSpec, smoke_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput):
+        run(wrong, smoke_data, tmp_path, CPU)
+    assert not [*tmp_path.glob("runs/*"), *tmp_path.glob("work/*/*.pt")]
+
+
+# --- kill -9
+
+DRIVER = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from algorithms.accelerate import prepare
+from benchmark.generate import generate
+from benchmark.protocol import RunSpec
+from benchmark.run import run
+
+how, when, what, data, results = sys.argv[1:]
+device, die = prepare("cpu", 1), lambda: os.kill(os.getpid(), signal.SIGKILL)
+if how == "after":
+    timer = threading.Timer(float(when), die)
+    timer.daemon = True
+    timer.start()
+if how == "sync":
+    real, left = os.fsync, [int(when)]
+    def fsync(handle):
+        left[0] -= 1
+        die() if left[0] < 0 else real(handle)
+    os.fsync = fsync
+began = time.perf_counter()
+if what == "generate":
+    generate("point-robot-wind", Path(data), preset="smoke", overrides={"behaviour.block": 20},
+             trainer="stacked", device=device)
+else:
+    spec = RunSpec(env="sparse-point-robot", split="mixed", preset="smoke", algo="focalpp", seeds=(0, 1),
+    overrides={})
+    run(spec, Path(data), Path(results), device)
+print("seconds", time.perf_counter() - began)
+"""
+
+
+def drive(what: str, data: Path, results: Path, how: str = "never", when: float = 0) -> float | None:
+    """The seconds that the command took in a process of its own; None where it was killed."""
+    command = [sys.executable, "-c", DRIVER, how, str(when), what, str(data), str(results)]
+    root = Path(__file__).resolve().parents[1]
+    environ = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, timeout=300)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return float(done.stdout.split()[-1]) if done.returncode == 0 else None
+
+
+def numbers_of(results: Path) -> dict[str, Any]:
+    """The curves and returns as bytes, the probe's arrays, and the card but for what it cost."""
+    (folder,) = (results / "runs").glob("[!.]*")
+    with np.load(folder / "probe.npz") as probe:
+        arrays = {f"probe {name}": probe[name].tobytes() for name in probe.files}
+    card = json.loads((folder / "run.json").read_text())
+    kept = {name: card[name] for name in ("id", "spec", "algorithm", "training", "task_set", "data_sha256")}
+    kept["cost"] = card["cost"]["gradient_steps"], card["cost"]["encoder_parameters"]
+    return arrays | kept | {name: (folder / name).read_bytes() for name in ("curves.csv", "returns.csv")}
+
+
+def files_of(data: Path) -> dict[str, bytes]:
+    folder = data / "point-robot-wind"
+    assert not [*folder.rglob("*partial*")]
+    return {path.name: path.read_bytes() for path in (*folder.glob("*.hdf5"), folder / "manifest.json")}
+
+
+def kill_thrice(what: str, data: Path, results: Path, seconds: float) -> None:
+    """Give the command again and again, killed at random moments; each goes on from the last."""
+    draw = np.random.default_rng()
+    moments = [seconds * (part + draw.uniform(0, 0.2)) for part in (0.2, 0.4, 0.6)]
+    ended = [drive(what, data, results, "after", moment) for moment in moments]
+    assert None in ended
+    drive(what, data, results)
+
+
+def test_a_run_killed_at_random_points_ends_at_the_same_numbers(smoke_data: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    seconds = drive("run", smoke_data, whole)
+    assert seconds is not None
+    kill_thrice("run", smoke_data, killed, seconds)
+    assert numbers_of(killed) == numbers_of(whole)
+    assert [done.algo for done in read_ledger(killed).runs] == ["focalpp"]
+
+
+def test_generation_killed_at_random_points_writes_the_same_bytes(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    seconds = drive("generate", whole, tmp_path)
+    assert seconds is not None
+    kill_thrice("generate", killed, tmp_path, seconds)
+    assert files_of(killed) == files_of(whole)
+    assert len(files_of(killed)) == find_family("point-robot-wind").tasks + 1
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_every_write_ends_at_the_same_numbers(smoke_data: Path, tmp_path: Path) -> None:
+    """Killed as the n-th file or folder is made safe, each time from nothing and then given once more."""
+    drive("run", smoke_data, tmp_path / "undisturbed")
+    for count in range(100):
+        results = tmp_path / f"killed-{count}"
+        if drive("run", smoke_data, results, "sync", count) is not None:
+            break
+        drive("run", smoke_data, results)
+        assert numbers_of(results) == numbers_of(tmp_path / "undisturbed"), count
+    assert count > 10
+
+
+@pytest.mark.slow
+def test_generation_killed_at_every_few_writes_writes_the_same_bytes(tmp_path: Path) -> None:
+    drive("generate", tmp_path / "undisturbed", tmp_path)
+    for count in range(0, 1000, 13):
+        data = tmp_path / f"killed-{count}"
+        if drive("generate", data, tmp_path, "sync", count) is not None:
+            break
+        drive("generate", data, tmp_path)
+        assert files_of(data) == files_of(tmp_path / "undisturbed"), count
+    assert count > 50
