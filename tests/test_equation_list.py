@@ -52,7 +52,8 @@ def documented() -> Iterator[tuple[str, str]]:
         for path in sorted((ROOT / package).rglob("*.py")):
             module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             for name, node in defined(path):
-                yield f"{module}:{name}", ast.get_docstring(node) or ""  # type: ignore[arg-type]
+                text = ast.get_docstring(node) or ""  # type: ignore[arg-type]
+                yield f"{module}:{name}", " ".join(text.split())  # a tag may be broken over two lines
 
 
 def test_the_list_and_the_code_name_the_same() -> None:
