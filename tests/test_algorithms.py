@@ -291,9 +291,13 @@ def test_heads_must_divide_the_width() -> None:
 
 # --- learning
 
-TOY_NUMBERS = {"width": 32, "encoder_width": 32, "attention_width": 32, "meta_batch": 8, "context_batch": 16,
-               "control_batch": 16, "actor_lr": 5e-3, "critic_lr": 5e-3, "encoder_lr": 5e-3, "discount": 0.3,
-               "dropout": 0.0, "tau": 0.1, "eval_episodes": 4, "test_context": 64, "steps": 400}  # fmt: skip
+TOY_NUMBERS = {
+    **dict.fromkeys(("steps", "encoder_steps"), 400),
+    **dict.fromkeys(("width", "encoder_width", "attention_width"), 32),
+    **dict.fromkeys(("actor_lr", "critic_lr", "encoder_lr"), 5e-3),
+    **{"meta_batch": 8, "context_batch": 16, "control_batch": 16, "test_context": 64, "eval_episodes": 4},
+    **{"discount": 0.3, "tau": 0.1, "dropout": 0.0},
+}
 
 
 @cache

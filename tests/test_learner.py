@@ -12,7 +12,7 @@ from run_fixture import CPU, SPACE, numbers, random_sampler
 from algorithms.algorithm import Algorithm, Training, algorithms, find_algorithm
 from algorithms.learner import KEY_ENCODER, State, start, update
 
-SEEDS, STEPS = (2, 0), 12
+SEEDS, STEPS, ENCODER_STEPS = (2, 0), 12, 8
 
 
 def go_on(state: State, until: int) -> list[dict[str, torch.Tensor]]:
@@ -24,14 +24,14 @@ def go_on(state: State, until: int) -> list[dict[str, torch.Tensor]]:
 
 
 def fresh(algorithm: Algorithm, training: Training | None = None) -> State:
-    return start(algorithm, training or numbers(steps=STEPS), SPACE, SEEDS, CPU)
+    return start(algorithm, training or numbers(steps=STEPS, encoder_steps=ENCODER_STEPS), SPACE, SEEDS, CPU)
 
 
 def weights(state: State) -> dict[str, list[torch.Tensor]]:
     return {name: [p.detach().clone() for p in net.parameters()] for name, net in state.nets.items()}
 
 
-@pytest.mark.parametrize("cut", [0, 1, 7])
+@pytest.mark.parametrize("cut", [0, 1, 7, 9])
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
 def test_a_resumed_run_is_an_uninterrupted_one_bit_for_bit(
     algorithm: Algorithm, cut: int, tmp_path: Path
@@ -61,26 +61,41 @@ def test_a_snapshot_holds_tensors_and_plain_values_only() -> None:
 
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
 def test_a_linear_schedule_ends_at_zero(algorithm: Algorithm) -> None:
-    """The rate falls by the same amount every step; one step past the last would move nothing."""
-    state = fresh(algorithm, numbers(steps=STEPS, lr_schedule="linear", encoder_lr=4e-3, actor_lr=1e-3))
+    """Every step takes the same off the rate, so that one more would find it zero; the encoder's sooner."""
+    training = numbers(steps=STEPS, encoder_steps=ENCODER_STEPS, lr_schedule="linear", encoder_lr=4e-3)
+    state = fresh(algorithm, training)
+    encoder = {id(p) for p in state.nets["encoder"].parameters()}
     for step in range(STEPS):
         go_on(state, step + 1)
         for group in state.optimiser.param_groups:
-            assert group["lr"] == pytest.approx(group["base"] * (STEPS - step) / STEPS)
-    assert {group["base"] for group in state.optimiser.param_groups} <= {4e-3, 1e-3}
-    before = weights(state)
-    go_on(state, STEPS + 1)
-    trained = [
-        name for name in state.nets if name in ("encoder", *state.algorithm.control.rates(state.numbers))
-    ]
-    for name in trained:
-        assert all(torch.equal(a, b) for a, b in zip(before[name], weights(state)[name], strict=True)), name
+            life = ENCODER_STEPS if encoder & {id(p) for p in group["params"]} else STEPS
+            base = 4e-3 if life == ENCODER_STEPS else 1e-3
+            assert group["lr"] == pytest.approx(base * max(0, life - step) / life)
 
 
 def test_a_constant_schedule_stays() -> None:
-    state = fresh(find_algorithm("focal"), numbers(steps=STEPS, lr_schedule="constant"))
-    go_on(state, STEPS)
-    assert all(group["lr"] == group["base"] > 0 for group in state.optimiser.param_groups)
+    training = numbers(steps=STEPS, encoder_steps=STEPS, lr_schedule="constant")
+    state = fresh(find_algorithm("focal"), training)
+    for step in range(STEPS):
+        go_on(state, step + 1)
+        assert [group["lr"] for group in state.optimiser.param_groups] == [1e-3] * 4
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+@pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
+def test_after_its_steps_the_encoder_stands_still(algorithm: Algorithm, schedule: str) -> None:
+    """Its keys with it; control goes on, and no loss is computed for nothing."""
+    state = fresh(
+        algorithm, numbers(steps=STEPS, encoder_steps=ENCODER_STEPS, lr_schedule=schedule, dropout=0.5)
+    )
+    learning = go_on(state, ENCODER_STEPS)
+    there = weights(state)
+    rest = go_on(state, STEPS)
+    assert all(("task" in losses) == (algorithm.task_loss is not None) for losses in learning)
+    assert not any("task" in losses for losses in rest) and len(rest) == STEPS - ENCODER_STEPS
+    for name, now in weights(state).items():
+        same = all(torch.equal(a, b) for a, b in zip(there[name], now, strict=True))
+        assert same == (name in ("encoder", KEY_ENCODER)), name
 
 
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
@@ -108,7 +123,7 @@ def test_the_papers_momentum() -> None:
 
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
 def test_targets_follow_by_tau(algorithm: Algorithm) -> None:
-    state = fresh(algorithm, numbers(steps=STEPS, tau=0.25))
+    state = fresh(algorithm, numbers(tau=0.25))
     targets = [name for name in state.nets if name.endswith("_target")]
     before = weights(state)
     go_on(state, 1)

@@ -174,7 +174,7 @@ def test_minimise_gives_each_member_its_own_gradient() -> None:
     x = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
     loss = (other(net(x).expand(-1, -1, 3)) * torch.tensor([1.0, 100.0])[:, None, None]).mean((1, 2))  # [S]
     own = torch.autograd.grad(loss.sum(), list(net.parameters()), retain_graph=True)
-    minimise(loss, adam([(net, 0.01)]))
+    minimise(loss, adam([(net, {"lr": 0.01})]))
     for old, now, gradient in zip(before, net.parameters(), own, strict=True):
         moved = torch.where(gradient.abs() > 1e-5, -0.01 * gradient.sign(), (now - old).detach())
         torch.testing.assert_close((now - old).detach(), moved, rtol=1e-2, atol=1e-6)
@@ -185,7 +185,7 @@ def test_every_network_has_its_own_rate() -> None:
     fast, slow = StackedLinear(2, 1, Stream([1])), StackedLinear(2, 1, Stream([1]))
     start_at = fast.weight.detach().clone()
     x = torch.ones(1, 4, 2)
-    minimise((fast(x) + slow(x)).mean((1, 2)), adam([(fast, 0.1), (slow, 0.01)]))
+    minimise((fast(x) + slow(x)).mean((1, 2)), adam([(fast, {"lr": 0.1}), (slow, {"lr": 0.01})]))
     torch.testing.assert_close(fast.weight.detach(), start_at - 0.1, rtol=0, atol=1e-5)
     torch.testing.assert_close(slow.weight.detach(), start_at - 0.01, rtol=0, atol=1e-5)
 
@@ -196,7 +196,7 @@ def test_minimise_steps_rightly_whatever_the_gradients_layout(layout: str) -> No
     weight = nn.Parameter(torch.zeros(1, 2, 3))
     factor = torch.tensor([[[1.0, -2.0, 3.0], [-4.0, 5.0, 6.0]]]).mT.contiguous().mT
     loss = (weight * factor).sum((1, 2)) if layout == "transposed" else weight.sum((1, 2))
-    minimise(loss, adam([(nn.ParameterList([weight]), 0.1)]))
+    minimise(loss, adam([(nn.ParameterList([weight]), {"lr": 0.1})]))
     sign = factor.sign() if layout == "transposed" else torch.ones_like(factor)
     torch.testing.assert_close(weight.detach(), -0.1 * sign, rtol=0, atol=1e-4)
 
