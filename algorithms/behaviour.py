@@ -95,7 +95,7 @@ class StackedSac:
         }
         self.nets["critic_target"].load_state_dict(self.nets["critic"].state_dict())
         self.optimiser = adam(
-            [(self.nets[name], settings.lr) for name in ("critic", "policy", "temperature")]
+            [(self.nets[name], {"lr": settings.lr}) for name in ("critic", "policy", "temperature")]
         )
         self.noise = Stream([spread(seed, "noise") for seed in self.seeds], device)
         self.widths = (obs, act, 1, obs, 1)  # obs, action, reward, next obs, alive

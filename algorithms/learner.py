@@ -60,10 +60,15 @@ def start(
     nets = {name: net.to(device) for name, net in nets.items()}
     rates = {"encoder": numbers.encoder_lr} if list(nets["encoder"].parameters()) else {}
     rates |= algorithm.control.rates(numbers)
-    optimiser = adam([(nets[name], rate) for name, rate in rates.items()])
-    return State(
-        algorithm, numbers, space, nets, optimiser, Stream([spread(seed, "noise") for seed in seeds], device)
+    lifetimes = {"encoder": numbers.encoder_steps}
+    optimiser = adam(
+        [
+            (nets[name], {"lr": rate, "base": rate, "lifetime": lifetimes.get(name, numbers.steps)})
+            for name, rate in rates.items()
+        ]
     )
+    noise = Stream([spread(seed, "noise") for seed in seeds], device)
+    return State(algorithm, numbers, space, nets, optimiser, noise)
 
 
 def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
@@ -72,14 +77,16 @@ def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
     [focalpp Alg. 1, lines 12-21]
     """
     algorithm, nets, numbers = state.algorithm, state.nets, state.numbers
-    dropout = state.noise if numbers.dropout else None
+    learning = state.step < numbers.encoder_steps
+    dropout = state.noise if numbers.dropout and learning else None
 
     def encode(name: str, context: Context) -> Tensor:
         return algorithm.encoder.encode(nets[name], context, batch.params, dropout)  # [S, M, Z]
 
     terms = {}
-    z = encode("encoder", batch.query)
-    if algorithm.task_loss:
+    with torch.set_grad_enabled(learning):
+        z = encode("encoder", batch.query)
+    if algorithm.task_loss and learning:
         slow = algorithm.task_loss.momentum is not None
         with torch.set_grad_enabled(not slow):
             key = encode(KEY_ENCODER if slow else "encoder", batch.key)
@@ -97,16 +104,16 @@ def update(state: State, batch: MetaBatch) -> dict[str, Tensor]:
     [focalpp Alg. 1, lines 22-25]
     """
     numbers, nets = state.numbers, state.nets
-    if numbers.lr_schedule == "linear":
-        for group in state.optimiser.param_groups:
-            group["lr"] = group["base"] * (1 - state.step / numbers.steps)
+    for group in state.optimiser.param_groups:
+        left = max(0.0, 1 - state.step / group["lifetime"])
+        group["lr"] = group["base"] * (left if numbers.lr_schedule == "linear" else float(left > 0))
     terms = losses(state, batch)
     minimise(torch.stack(list(terms.values())).sum(0), state.optimiser)
     for name in nets:
         if name.endswith("_target"):
             polyak(nets[name], nets[name.removesuffix("_target")], numbers.tau)
     task_loss = state.algorithm.task_loss
-    if task_loss and task_loss.momentum is not None:
+    if "task" in terms and task_loss and task_loss.momentum is not None:
         polyak(nets[KEY_ENCODER], nets["encoder"], 1 - task_loss.momentum)
     state.step += 1
     return {name: loss.detach() for name, loss in terms.items()}

@@ -66,11 +66,12 @@ class Twins(nn.Module):
 def minimise(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
     """Step the optimiser on the sum over the stack: each member receives exactly its own gradient.
 
-    loss: [S].
+    Groups whose learning rate is 0 are left as they are.  loss: [S]
     """
-    params = [p for group in optimiser.param_groups for p in group["params"]]
+    optimiser.zero_grad(set_to_none=True)
+    params = [p for group in optimiser.param_groups if group["lr"] > 0 for p in group["params"]]
     for p, grad in zip(params, torch.autograd.grad(loss.sum(), params), strict=True):
-        p.grad = grad
+        p.grad = grad.contiguous()  # the fused step on a CPU takes any strides for contiguous ones
     optimiser.step()
 
 
@@ -80,9 +81,8 @@ def polyak(target: nn.Module, source: nn.Module, tau: float) -> None:
     torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), tau)
 
 
-def adam(groups: Sequence[tuple[nn.Module, float]]) -> torch.optim.Adam:
-    """One fused Adam over several modules, each with its own learning rate."""
+def adam(groups: Sequence[tuple[nn.Module, dict[str, float]]]) -> torch.optim.Adam:
+    """One fused Adam over several modules, each with options of its own, `lr` among them."""
     return torch.optim.Adam(
-        [{"params": list(module.parameters()), "lr": rate, "base": rate} for module, rate in groups],
-        fused=True,
+        [{"params": list(module.parameters()), **options} for module, options in groups], fused=True
     )

@@ -196,11 +196,37 @@ def write_portrait(results: Path, info: Mapping[str, Any], arrays: Mapping[str, 
 
 def read_ledger(results: Path) -> Ledger:
     """Every run and portrait under a results folder; BadInput names what is unreadable or altered."""
-    runs = tuple(_read_run(path) for path in _folders(results / "runs"))
+    runs = merge_seeds(_read_run(path) for path in _folders(results / "runs"))
     portraits = tuple(_read_portrait(path) for path in _folders(results / "datasets"))
     if not runs and not portraits:
         raise BadInput(f"{results}: no results yet; make some with `bench run`")
     return Ledger(runs, portraits)
+
+
+def merge_seeds(runs: Iterable[Run]) -> tuple[Run, ...]:
+    """Runs of one experiment whose seeds were trained at different times, as the one run that they are."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.info.get("settings_id", run.path.name), []).append(run)
+    return tuple(group[0] if len(group) == 1 else _merged(group) for group in groups.values())
+
+
+def _merged(group: list[Run]) -> Run:
+    seeds = [seed for run in group for seed in run.spec["seeds"]]
+    if len(set(seeds)) < len(seeds):
+        names = " and ".join(run.path.name for run in group)
+        raise BadInput(f"{names} hold the same seed; delete one of these folders")
+    cost = {key: sum(run.info["cost"][key] for run in group) for key in ("train_seconds",)}
+    first = group[0].info
+    info = {**first, "spec": {**first["spec"], "seeds": seeds}, "cost": {**first["cost"], **cost}}
+    shared = {"sparsity_ratio"}  # every other array has the seeds in front
+    probe = {
+        name: values if name in shared else np.concatenate([run.probe[name] for run in group])
+        for name, values in group[0].probe.items()
+    }
+    frames = ([run.curves for run in group], [run.returns for run in group])
+    curves, returns = (pd.concat(frame, ignore_index=True) for frame in frames)
+    return Run(group[0].path, info, curves, returns, probe)
 
 
 def read_cards(results: Path) -> list[dict[str, Any]]:

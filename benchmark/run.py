@@ -174,16 +174,16 @@ def train(job: Job, checkpoint: Path) -> tuple[State, pd.DataFrame, float]:
     with tqdm(total=numbers.steps, initial=state.step, unit="step", desc=title, smoothing=0.05) as bar:
         while state.step < numbers.steps:
             began = time.perf_counter()
-            total: dict[str, torch.Tensor] = {}
+            seen: dict[str, list[torch.Tensor]] = {}
             steps = min(numbers.eval_every - state.step % numbers.eval_every, numbers.steps - state.step)
             for _ in range(steps):
                 losses = update(state, sampler.meta_batch(state.noise, tasks, sizes))
-                total = {name: loss + total.get(name, 0.0) for name, loss in losses.items()}
+                for name, loss in losses.items():
+                    seen.setdefault(name, []).append(loss)
                 bar.update()
             seconds += time.perf_counter() - began
-            curves += _curve_rows(
-                job, state, {name: (value / steps).tolist() for name, value in total.items()}
-            )
+            means = {name: torch.stack(each).mean(0).tolist() for name, each in seen.items()}
+            curves += _curve_rows(job, state, means)
             bar.set_postfix({job.family.scores[0].name: f"{_latest(curves, job):.2f}"})
             save(checkpoint, {"state": state.snapshot(), "curves": curves, "seconds": seconds})
     return state, pd.DataFrame(curves), seconds

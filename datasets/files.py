@@ -15,7 +15,7 @@ from envs.errors import BadInput
 PARTIAL = ".bench-partial"
 LOCK = ".bench-lock"
 FULL = (errno.ENOSPC, errno.EDQUOT)
-REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
+REFUSED = (errno.EACCES, errno.ENOENT, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
 
 
 @contextmanager

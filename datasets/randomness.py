@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 
 def spread(seed: int, *path: int | str) -> int:
     """A seed for one purpose, independent of every other purpose's: the same path gives the same seed."""
-    words = [int.from_bytes(part.encode(), "little") if isinstance(part, str) else part for part in path]
-    return int(np.random.SeedSequence([seed, *words]).generate_state(1, np.uint64)[0] >> 1)
+    plain = [part if isinstance(part, str) else int(part) for part in (seed, *path)]
+    digest = hashlib.sha256(repr(plain).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
 
 
 class Stream:
