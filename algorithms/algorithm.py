@@ -36,7 +36,9 @@ class Training(BaseModel):
 
     steps: int = Field(ge=1)
     encoder_steps: int = Field(ge=1)
-    """The encoder learns for so many steps and then stands still, while control goes on learning what it says."""
+    """The encoder learns for so many steps and then stands still, while control goes on learning what
+    it says.
+    """
     eval_every: int = Field(ge=1)
     eval_episodes: int = Field(ge=1)
     meta_batch: int = Field(ge=2)

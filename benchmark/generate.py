@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from algorithms.behaviour import SacSettings, StackedSac
 from benchmark.protocol import Protocol, resolve
+from benchmark.workers import do_all
 from datasets.birth import Birth
 from datasets.files import locked, require_space, write_whole
 from datasets.randomness import spread
@@ -105,7 +106,7 @@ def generate(
         missing = missing_tasks(folder, family, task_set, birth)
         if missing or not (folder / MANIFEST).exists():
             clock = Clock(folder)
-            _fill(folder, family, task_set, protocol, birth, missing, TRAINERS[trainer], device, clock)
+            _fill(folder, family, protocol, birth, missing, trainer, device, clock)
             write_manifest(folder, family, task_set, birth, clock.cost())
     return {
         "env": env,
@@ -118,55 +119,69 @@ def generate(
     }
 
 
+class Block(NamedTuple):
+    """Tasks whose agents are trained as one stack, and all that a process needs to know for it."""
+
+    env: str
+    folder: Path
+    tasks: Sequence[int]
+    missing: frozenset[int]
+    protocol: Protocol
+    birth: Birth
+    trainer: str
+    device: torch.device
+
+
+def blocks_of(family: TaskFamily, size: int, missing: Sequence[int]) -> list[range]:
+    """The blocks that lack a task: each is trained whole, so that its tasks come out as in an
+    undisturbed run.
+    """
+    blocks = (range(start, min(start + size, family.tasks)) for start in range(0, family.tasks, size))
+    return [block for block in blocks if set(block) & set(missing)]
+
+
 def _fill(
     folder: Path,
     family: TaskFamily,
-    task_set: TaskSet,
     protocol: Protocol,
     birth: Birth,
     missing: Sequence[int],
-    trainer: Trainer,
+    trainer: str,
     device: torch.device,
     clock: Clock,
 ) -> None:
-    """Train every block that lacks a task, whole, so that its tasks come out as in an undisturbed run."""
-    size = 1 if trainer is sb3 else protocol.behaviour.block
-    starts = range(0, family.tasks, size)
-    blocks = [
-        block
-        for block in (range(s, min(s + size, family.tasks)) for s in starts)
-        if set(block) & set(missing)
+    """Train every block that lacks a task; on a CPU each in a process of one thread, as many as there
+    are threads.
+    """
+    blocks = blocks_of(family, 1 if trainer == "sb3" else protocol.behaviour.block, missing)
+    workers = torch.get_num_threads() if device.type == "cpu" else 1
+    orders = [
+        Block(family.name, folder, block, frozenset(missing), protocol, birth, trainer, device)
+        for block in blocks
     ]
-    with tqdm(
-        total=sum(len(block) for block in blocks) * protocol.behaviour.steps,
-        unit="step",
-        unit_scale=True,
-        desc=f"SAC, {family.label}",
-        smoothing=0.05,
-    ) as bar:
-        for block in blocks:
-            seen: list[Checkpoint] = []
-            for step, sample, mean in trainer(family, task_set, block, protocol.behaviour, device):
-                bar.update(len(block) * (step - (seen[-1].step if seen else 0)))
-                seen.append(_roll(family, task_set, block, step, sample, mean, protocol))
-            steps = np.array([checkpoint.step for checkpoint in seen])
-            for member, task in enumerate(block):
-                curve = Checkpoints(
-                    steps,
-                    np.array([checkpoint.returns[member] for checkpoint in seen]),
-                    np.array([checkpoint.deterministic[member] for checkpoint in seen]),
-                )
-                if task in missing:
-                    write_task(
-                        folder,
-                        family,
-                        task_set,
-                        task,
-                        _qualities(seen, member, curve, len(block)),
-                        curve,
-                        birth,
-                    )
-            clock.keep()
+    total = sum(len(block) for block in blocks) * protocol.behaviour.steps
+    with tqdm(total=total, unit="step", unit_scale=True, desc=f"SAC, {family.label}", smoothing=0.05) as bar:
+        do_all(make_block, orders, workers, bar, clock.keep)
+
+
+def make_block(order: Block, progress: Callable[[int], object]) -> None:
+    """Train one block, roll out its checkpoints, and write its missing tasks."""
+    family = find_family(order.env)
+    task_set, tasks, trainer = family.task_set(), order.tasks, TRAINERS[order.trainer]
+    seen: list[Checkpoint] = []
+    for step, sample, mean in trainer(family, task_set, tasks, order.protocol.behaviour, order.device):
+        progress(len(tasks) * (step - (seen[-1].step if seen else 0)))
+        seen.append(_roll(family, task_set, tasks, step, sample, mean, order.protocol))
+    steps = np.array([checkpoint.step for checkpoint in seen])
+    for member, task in enumerate(tasks):
+        curve = Checkpoints(
+            steps,
+            np.array([checkpoint.returns[member] for checkpoint in seen]),
+            np.array([checkpoint.deterministic[member] for checkpoint in seen]),
+        )
+        if task in order.missing:
+            chosen = _qualities(seen, member, curve, len(tasks))
+            write_task(order.folder, family, task_set, task, chosen, curve, order.birth)
 
 
 def _roll(

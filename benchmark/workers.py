@@ -1,0 +1,65 @@
+"""Independent pieces of work over processes of one thread each, with one progress bar for all."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from multiprocessing.sharedctypes import Synchronized
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from algorithms.accelerate import prepare
+
+Order = TypeVar("Order")
+Work = Callable[[Order, Callable[[int], object]], None]
+"""Does one order and says, as it goes, how many units of it are done; a function of a module."""
+
+POLL = 0.5  # seconds between looks at the workers' progress
+_counter: Synchronized[int]
+
+
+def do_all(
+    work: Work[Order], orders: Sequence[Order], workers: int, bar: tqdm, finished: Callable[[], None]
+) -> None:
+    """Do every order, here where one worker is enough; `finished` is called after each."""
+    if min(workers, len(orders)) <= 1:
+        for order in orders:
+            work(order, bar.update)
+            finished()
+        return
+    context = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads half-made
+    counter = context.Value("q", 0)
+    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(counter,)) as pool:
+        waiting = {pool.submit(_work, work, order) for order in orders}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, timeout=POLL, return_when=FIRST_COMPLETED)
+                bar.update(counter.value - bar.n)
+                for job in done:
+                    job.result()
+                    finished()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _begin(counter: Synchronized[int]) -> None:
+    global _counter
+    _counter = counter
+    prepare(threads=1)
+
+
+def _work(work: Work[Order], order: Order) -> None:
+    work(order, _count)
+
+
+def _count(units: int) -> None:
+    """Add to the shared count; end where the process that started this one is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(1)
+    with _counter.get_lock():
+        _counter.value += units
