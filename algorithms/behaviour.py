@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ class SacSettings(BaseModel):
     width: int = Field(ge=1)
     depth: int = Field(ge=1)
     lr: float = Field(gt=0)
+    lr_schedule: Literal["constant", "linear"]
     gamma: float = Field(ge=0, lt=1)
     tau: float = Field(gt=0, le=1)
     updates_per_step: int = Field(ge=1)
@@ -45,6 +46,11 @@ class SacSettings(BaseModel):
     """Tasks trained in one stack: small enough for the cache, and the unit in which an interrupted job
     goes on.
     """
+
+    def lr_at(self, step: int) -> float:
+        """The learning rate after so many environment steps; linear ends at zero with the last."""
+        left = max(0.0, 1 - step / self.steps)
+        return self.lr * (left if self.lr_schedule == "linear" else 1.0)
 
     @property
     def hidden(self) -> tuple[int, ...]:
@@ -148,6 +154,8 @@ class StackedSac:
         """One episode of every agent, updating as it goes, cut at a checkpoint; a time limit ends no
         world.
         """
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.lr_at(self.step)
         worlds = self.family.simulator(self.params)
         obs = worlds.reset(np.array([spread(seed, self.step) for seed in self.seeds]))
         for now in range(min(self.family.horizon, until - self.step)):

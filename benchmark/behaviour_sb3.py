@@ -65,7 +65,7 @@ def make_agent(family: TaskFamily, task_set: TaskSet, task: int, settings: SacSe
 
     from envs.gym import SingleTask, within_horizon
 
-    return SAC(
+    agent = SAC(
         "MlpPolicy",
         within_horizon(SingleTask(family, task, task_set.params[task])),
         learning_rate=settings.lr,
@@ -82,6 +82,9 @@ def make_agent(family: TaskFamily, task_set: TaskSet, task: int, settings: SacSe
         seed=int(np.random.SeedSequence((seed, task)).generate_state(1)[0]),
         device="cpu",
     )
+    # not SB3's own progress: it starts anew with every call of learn
+    agent.lr_schedule = lambda _: settings.lr_at(agent.num_timesteps)
+    return agent
 
 
 def learn(agent: SAC, steps: int) -> None:

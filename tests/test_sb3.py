@@ -28,6 +28,7 @@ SMALL = SacSettings(
     width=16,
     depth=2,
     lr=1e-3,
+    lr_schedule="constant",
     gamma=0.99,
     tau=0.005,
     updates_per_step=1,
