@@ -4,7 +4,7 @@ theorems.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +14,12 @@ from torch import Tensor
 from algorithms.attention import Attention
 from algorithms.learner import KEY_ENCODER, State
 from benchmark.evaluate import draws, embed
+from benchmark.job import Job
 from benchmark.theorems import identity_of_losses, order_of_losses
 from datasets.randomness import Stream, spread
 from datasets.sampler import Sampler
 from datasets.transitions import Context
 from envs.family import TaskFamily, TaskSet, sparsify
-
-if TYPE_CHECKING:
-    from benchmark.run import Job
 
 DRAWS = 32  # contexts a task
 TASKS = 20  # training tasks whose gate and sparsity are looked at

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from algorithms.algorithm import Algorithm, Training, algorithms, find_algorithm
+from benchmark.job import prepare_job
 from benchmark.protocol import (
     DEFAULT_PRESET,
     RunSpec,
@@ -20,7 +21,6 @@ from benchmark.protocol import (
     run_id,
     split_overrides,
 )
-from benchmark.run import prepare_job
 from datasets.splits import find_split
 from envs import families, find_family
 from envs.errors import BadInput

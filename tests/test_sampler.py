@@ -10,8 +10,8 @@ import torch
 from run_fixture import CPU, numbers, random_split, smoke_data
 from scipy import stats
 
+from benchmark.job import prepare_job
 from benchmark.protocol import RunSpec
-from benchmark.run import prepare_job
 from datasets.randomness import Stream
 from datasets.sampler import Layout, Sampler
 from datasets.splits import load_split, splits_of

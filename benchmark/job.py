@@ -1,0 +1,137 @@
+"""A run before it begins: all that it needs, settled and checked, and the birth certificate it will carry."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from algorithms.algorithm import Algorithm, Space, Training, find_algorithm
+from algorithms.learner import State, start
+from benchmark.evaluate import evaluate
+from benchmark.generate import packages
+from benchmark.protocol import RunSpec, describe, override_algorithm, resolve, run_id, split_overrides
+from benchmark.provenance import git_revision
+from datasets.sampler import Layout, Sampler
+from datasets.splits import Split, find_split, load_split, splits_of
+from datasets.store import Dataset, open_dataset
+from envs.errors import BadInput
+from envs.family import TaskFamily, find_family
+
+
+@dataclass
+class Job:
+    """Everything that one run needs, settled and checked before anything is computed."""
+
+    spec: RunSpec
+    algorithm: Algorithm
+    training: Training
+    family: TaskFamily
+    dataset: Dataset
+    device: torch.device
+    samplers: dict[str, Sampler] = field(default_factory=dict)
+
+    @cached_property
+    def id(self) -> str:
+        """Of everything that decides the result."""
+        return run_id(self.algorithm, self.training, self.spec, self.dataset.sha256)
+
+    @property
+    def split(self) -> Split:
+        """The split that it trains on."""
+        return find_split(self.spec.split, self.family)
+
+    @property
+    def contexts(self) -> list[Split]:
+        """The splits that contexts come from in the last test: its own first, then all of the same radius."""
+        alike = [s for s in splits_of(self.family) if s.relabel == self.split.relabel and s != self.split]
+        return [self.split, *alike]
+
+    def sampler(self, split: Split) -> Sampler:
+        """The split's data on the device, read once."""
+        if split.name not in self.samplers:
+            tasks = self.dataset.task_set
+            known = tasks.params[list(tasks.train)]
+            params = (tasks.params - known.mean(0)) / np.maximum(known.std(0), 1e-6)  # [T, P]
+            layout = Layout(self.family.obs_dim, self.family.action_dim, self.family.dynamics_differ)
+            data = load_split(self.dataset, split, pool_per_task=self.training.relabeled_pool)
+            self.samplers[split.name] = Sampler(data, params, layout, self.device)
+        return self.samplers[split.name]
+
+    def fresh(self) -> State:
+        """The stack of seeds at step 0."""
+        space = Space(
+            self.family.obs_dim,
+            self.family.action_dim,
+            len(self.family.param_names),
+            self.family.dynamics_differ,
+        )
+        return start(self.algorithm, self.training, space, self.spec.seeds, self.device)
+
+    def test(self, state: State, split: Split) -> pd.DataFrame:
+        """Returns on the test tasks with contexts from a split."""
+        return evaluate(
+            state, self.spec.seeds, self.sampler(split), self.family, self.dataset.task_set, split.name
+        )
+
+
+def prepare_job(spec: RunSpec, data: Path, device: torch.device) -> Job:
+    """Settle a spec; BadInput names whatever is unknown, missing or impossible."""
+    family, algorithm = find_family(spec.env), find_algorithm(spec.algo)
+    find_split(spec.split, family)
+    if len(set(spec.seeds)) < len(spec.seeds) or min(spec.seeds) < 0:
+        raise BadInput(f"--seeds {' '.join(map(str, spec.seeds))}: give different seeds, none below 0")
+    numbers, parts = split_overrides(spec.overrides)
+    training = resolve(spec.preset, spec.env, numbers).training
+    for key, value in parts.items():
+        algorithm = override_algorithm(algorithm, key, value)
+    if training.meta_batch > family.train_tasks:
+        raise BadInput(
+            f"training.meta_batch {training.meta_batch} exceeds the {family.train_tasks} training tasks "
+            f"of {family.name}, which must be distinct; lower it"
+        )
+    job = Job(spec, algorithm, training, family, open_dataset(data, spec.env, check=True), device)
+    job.fresh()  # networks that cannot be built say so now
+    return job
+
+
+def settings_id(job: Job) -> str:
+    """The id that the run would have without seeds: runs that share it are one experiment."""
+    return run_id(job.algorithm, job.training, job.spec.model_copy(update={"seeds": ()}), job.dataset.sha256)
+
+
+def card(job: Job) -> dict[str, Any]:
+    """The run's birth certificate."""
+    tasks = job.dataset.task_set
+    return {
+        "id": job.id,
+        "settings_id": settings_id(job),
+        "spec": json.loads(job.spec.model_dump_json()),
+        "role": job.algorithm.role,
+        "label": job.algorithm.label,
+        "env_label": job.family.label,
+        "algorithm": describe(job.algorithm),
+        "training": job.training.model_dump(),
+        "horizon": job.family.horizon,
+        "scores": [[score.name, score.label] for score in job.family.scores],
+        "task_set": {
+            "seed": tasks.seed,
+            "train": tasks.train,
+            "test": tasks.test,
+            "params": tasks.params.tolist(),
+        },
+        "data_sha256": job.dataset.sha256,
+        "train_split_radius": job.split.radius(job.family),
+        "provenance": {
+            "git": git_revision(),
+            "packages": packages(),
+            "threads": torch.get_num_threads(),
+            "device": str(job.device),
+        },
+    }
