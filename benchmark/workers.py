@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing.sharedctypes import Synchronized
 from typing import TypeVar
 
+import torch
 from tqdm import tqdm
 
 from algorithms.accelerate import prepare
@@ -24,11 +25,19 @@ _counter: Synchronized[int]
 def do_all(
     work: Work[Order], orders: Sequence[Order], workers: int, bar: tqdm, finished: Callable[[], None]
 ) -> None:
-    """Do every order, here where one worker is enough; `finished` is called after each."""
+    """Do every order on one thread, here where one worker is enough; `finished` is called after each.
+
+    An order comes out the same to the last bit, however many workers there are and whatever else there is to do.
+    """
     if min(workers, len(orders)) <= 1:
-        for order in orders:
-            work(order, bar.update)
-            finished()
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            for order in orders:
+                work(order, bar.update)
+                finished()
+        finally:
+            torch.set_num_threads(threads)
         return
     context = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads half-made
     counter = context.Value("q", 0)
