@@ -39,50 +39,32 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     def add(
-        name: str, command: Callable[[Arguments], int], text: str, *options: str
+        name: str, command: Callable[[Arguments], int], text: str, options: str
     ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(command=command)
-        for option in options:
+        for option in options.split():
             OPTIONS[option](sub)
         return sub
 
-    sub = add(
-        "generate-data",
-        generate_data,
-        "train one SAC agent per task and store its rollouts",
-        "preset",
-        "set",
-        "data",
-        "machine",
-    )
+    text = "train one SAC agent per task and store its rollouts"
+    sub = add("generate-data", generate_data, text, "preset set data machine")
     sub.add_argument("--env", nargs="+", required=True, metavar="ENV", help="one or more environments")
-    sub.add_argument(
-        "--trainer", default="stacked", help="stacked (all tasks at once) or sb3 (the reference)"
-    )
-    sub = add(
-        "run",
-        run_algorithms,
-        "train and test algorithms under the identical protocol",
-        "preset",
-        "set",
-        "data",
-        "results",
-        "machine",
-    )
+    trainers = "stacked (all tasks at once, the default) or sb3 (the reference)"
+    sub.add_argument("--trainer", default="stacked", help=trainers)
+    text = "train and test algorithms under the identical protocol"
+    sub = add("run", run_algorithms, text, "preset set data results machine")
     sub.add_argument("--algo", nargs="+", required=True, metavar="ALGO", help="one or more algorithms")
     sub.add_argument("--env", nargs="+", required=True, metavar="ENV", help="one or more environments")
     sub.add_argument("--split", nargs="+", default=["mixed"], metavar="SPLIT", help="data to train on")
-    sub.add_argument(
-        "--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="trained as one stack"
-    )
+    sub.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="one stack")
     sub = add("report", report, "write the tables, the figures and one HTML page", "results")
     sub.add_argument("--preset", help="which results to show where there are several presets")
     sub.add_argument("--out", type=Path, help="where to write it (default: report/ below the results)")
-    add("list", list_all, "show environments, algorithms, splits, data sets and runs", "data", "results")
+    add("list", list_all, "show environments, algorithms, splits, data sets and runs", "data results")
     sub = add("verify", verify, "check every file: hashes, schema, rewards", "data")
     sub.add_argument("--env", nargs="+", metavar="ENV", help="which data sets (default: all there are)")
-    add("demo", demo, "from nothing to a report, in minutes", "data", "machine")
+    add("demo", demo, "from nothing to a report, in minutes", "data machine")
     sub = add("speed", speed, "measure this machine, the updates and the trainers in one run", "machine")
     sub.add_argument("--out", type=Path, help="write the figures as JSON too")
     return top

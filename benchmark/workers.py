@@ -27,7 +27,7 @@ def do_all(
 ) -> None:
     """Do every order on one thread, here where one worker is enough; `finished` is called after each.
 
-    An order comes out the same to the last bit, however many workers there are and whatever else there is to do.
+    An order comes out the same to the last bit, however many workers and other orders there are.
     """
     if min(workers, len(orders)) <= 1:
         threads = torch.get_num_threads()
