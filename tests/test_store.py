@@ -169,10 +169,17 @@ def test_a_truncated_file_is_found(data: Path, left: float) -> None:
 
 
 def test_a_broken_file_is_not_read_by_a_data_set_opened_before(data: Path) -> None:
-    dataset = open_dataset(data, FAMILY.name, check=True)
+    dataset = open_dataset(data, FAMILY.name)
     flip(task_file(dataset.folder, 1), 3000, 0)
     with pytest.raises(BadInput, match=r"task-001.hdf5 is truncated or altered"):
         dataset.read(1, "expert")
+
+
+def test_what_was_read_whole_stays_as_it_was_read(data: Path) -> None:
+    dataset = open_dataset(data, FAMILY.name, check=True)
+    before = dataset.read(1, "expert")[0].reward.copy()
+    flip(task_file(dataset.folder, 1), 3000, 0)
+    assert (dataset.read(1, "expert")[0].reward == before).all()
 
 
 def test_broken_files_without_a_manifest_are_written_again(data: Path) -> None:
