@@ -123,7 +123,7 @@ def show(rows: Sequence[dict[str, Any]] | Any, title: str = "") -> None:
     import pandas as pd
 
     table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows)
-    text = "(none)" if table.empty else table.fillna("").to_string(index=False, justify="left")
+    text = "(none)" if table.empty else table.to_string(index=False, justify="left", na_rep="")
     print(f"\n{title}\n{text}" if title else f"\n{text}")
 
 
