@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing.sharedctypes import Synchronized
@@ -59,6 +60,15 @@ def _begin(counter: Synchronized[int]) -> None:
     global _counter
     _counter = counter
     prepare(threads=1)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    """End with the process that started this one, however that ends: a killed one cannot say so."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(work: Work[Order], order: Order) -> None:
@@ -66,9 +76,6 @@ def _work(work: Work[Order], order: Order) -> None:
 
 
 def _count(units: int) -> None:
-    """Add to the shared count; end where the process that started this one is gone."""
-    parent = multiprocessing.parent_process()
-    if parent is not None and not parent.is_alive():
-        os._exit(1)
+    """Add to the shared count."""
     with _counter.get_lock():
         _counter.value += units
