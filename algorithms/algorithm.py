@@ -63,6 +63,12 @@ class Training(BaseModel):
     reward_scale: float = Field(gt=0)
     temperature: float = Field(ge=0)
     tau: float = Field(gt=0, le=1)
+    strength: float = Field(ge=0)
+    """Behaviour regularisation at the start; 0 switches it off."""
+    strength_max: float = Field(ge=0)
+    target_divergence: float
+    divergence_lr: float = Field(gt=0)
+    strength_lr: float = Field(gt=0)
     relabeled_pool: int = Field(ge=1)
 
     @property
@@ -112,11 +118,14 @@ class Control(Protocol):
     def rates(self, numbers: Training) -> dict[str, float]:
         """The learning rate of every trained network."""
 
+    def noise_width(self, space: Space, numbers: Training) -> int:
+        """How many normal numbers a row the losses take."""
+
     def losses(
         self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training
     ) -> Losses:
         """One loss [S] per trained network, which alone it trains; z: the rows' embedding as each loss
-        sees it.
+        sees it, noise: [S, N, noise_width].
         """
 
     def act(self, nets: Nets, obs: Tensor, z: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.algorithm import Losses, Nets, Space, Training
-from algorithms.policy import Sampled, sample, split_head
+from algorithms.policy import Clamp, Sampled, sample, split_head
 from algorithms.stack import StackedMLP, Twins
 from datasets.randomness import Stream
 from datasets.transitions import Rows
@@ -67,22 +67,42 @@ class Sac:
         """The critic's rate for both value functions, the actor's for the policy."""
         return {"critic": numbers.critic_lr, "value": numbers.critic_lr, "policy": numbers.actor_lr}
 
+    def noise_width(self, space: Space, numbers: Training) -> int:
+        """One number for each of the action's."""
+        return space.action
+
     def losses(
         self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training
     ) -> Losses:
         """The three losses at one point of parameters, as Algorithm 1 computes them before any step."""
-        state = {name: torch.cat([rows.obs, belief], -1) for name, belief in z.items()}  # [S, N, O + Z]
+        drawn = self.draw(nets, torch.cat([rows.obs, z["policy"]], -1), noise)
+        return self.losses_of(nets, rows, z, drawn, numbers)
+
+    def draw(self, nets: Nets, state: Tensor, noise: Tensor, clamp: Clamp = torch.clamp) -> Sampled:
+        """The policy's reparametrised action.  [S, N, O + Z], [S, N, A] -> [S, N, A]."""
+        low, high = self.log_std_low, self.log_std_high
+        return sample(nets["policy"](state), noise, low=low, high=high, clamp=clamp)
+
+    def losses_of(
+        self,
+        nets: Nets,
+        rows: Rows,
+        z: Mapping[str, Tensor],
+        drawn: Sampled,
+        numbers: Training,
+        toll: Tensor | float = 0.0,
+    ) -> Losses:
+        """The three losses of a drawn action, for which the value pays a toll [S, N, 1]."""
+        state = {name: torch.cat([rows.obs, z[name]], -1) for name in ("critic", "value", "policy")}
         with torch.no_grad():
             next_value = nets["value_target"](torch.cat([rows.next_obs, z["critic"]], -1))
         q = nets["critic"](torch.cat([state["critic"], rows.action], -1))  # [2, S, N, 1]
-        drawn = sample(nets["policy"](state["policy"]), noise, low=self.log_std_low, high=self.log_std_high)
-        q_min = nets["critic"](torch.cat([state["policy"], drawn.action], -1), frozen=True).amin(
-            0
-        )  # [S, N, 1]
+        climbed = nets["critic"](torch.cat([state["policy"], drawn.action], -1), frozen=True)
+        q_min = climbed.amin(0)  # [S, N, 1]
         reward, scale = rows.reward * numbers.reward_scale, numbers.temperature
         return {
             "critic": critic_loss(q, reward, rows.alive, next_value, numbers.discount),
-            "value": value_loss(nets["value"](state["value"]), q_min, drawn.log_prob, scale),
+            "value": value_loss(nets["value"](state["value"]), q_min - toll, drawn.log_prob, scale),
             "policy": policy_loss(drawn, q_min, scale, self.shrink),
         }
 

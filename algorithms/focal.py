@@ -3,7 +3,7 @@ al., ICLR 2021).
 """
 
 from algorithms.algorithm import Algorithm
-from algorithms.control_sac import Sac
+from algorithms.control_brac import Brac
 from algorithms.encoders import MeanPool
 from algorithms.task_losses import DistanceMetric
 
@@ -12,7 +12,7 @@ FOCAL = Algorithm(
     label="FOCAL",
     encoder=MeanPool(),
     task_loss=DistanceMetric(power=2, eps=0.1),
-    control=Sac(),
+    control=Brac(),
 )
 
 ALGORITHMS = (FOCAL,)

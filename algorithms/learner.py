@@ -94,7 +94,8 @@ def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
     z = z.repeat_interleave(batch.rows.obs.shape[1] // z.shape[1], 1)  # [S, M * B, Z]
     joint = algorithm.encoder_learns_from
     seen = {name: z if name in joint else z.detach() for name in algorithm.control.rates(numbers)}
-    noise = state.noise.normal(*batch.rows.action.shape[1:])  # [S, M * B, A]
+    width = algorithm.control.noise_width(state.space, numbers)
+    noise = state.noise.normal(batch.rows.action.shape[1], width)  # [S, M * B, width]
     return terms | algorithm.control.losses(nets, batch.rows, seen, noise, numbers)
 
 

@@ -1,0 +1,142 @@
+"""Behaviour-regularised SAC: the policy pays for its KL divergence from the data's (BRAC, Wu et al., 2019).
+
+The divergence is a critic's dual estimate, so that no behaviour policy is fitted, and its weight, the
+strength, adapts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from algorithms.algorithm import Losses, Nets, Space, Training
+from algorithms.control_sac import Sac
+from algorithms.policy import clamp_through
+from algorithms.stack import StackedMLP
+from datasets.randomness import Stream
+from datasets.transitions import Rows
+
+
+def log_softplus(score: Tensor) -> Tensor:
+    """The logarithm of softplus, far below zero the score itself, where softplus underflows."""
+    low = -30.0  # the two differ by e^low / 2 there, less than float64 can tell
+    return torch.where(score > low, functional.softplus(score.clamp(min=low)).log(), score)
+
+
+def kl_dual(policy: Tensor, data: Tensor) -> Tensor:
+    """What every row adds to a lower bound of KL(policy || data), from a critic's scores of both's actions.
+
+    It is tight where softplus(score) is the ratio of their densities.  [S, N, 1], [S, N, 1] -> [S, N, 1].
+    """
+    return log_softplus(policy) + 1 - functional.softplus(data)
+
+
+def steepness(net: nn.Module, state: Tensor, action: Tensor) -> Tensor:
+    """The length of the score's gradient by the action.  [S, N, O + Z], [S, N, A] -> [S, N, 1]."""
+    action = action.detach().requires_grad_()
+    score = net(torch.cat([state, action], -1))
+    (slope,) = torch.autograd.grad(score.sum(), action, create_graph=True)  # it is itself descended
+    return slope.norm(dim=-1, keepdim=True)
+
+
+def divergence_loss(divergence: Tensor, size: Tensor, penalty: float) -> Tensor:
+    """Raise the bound by a critic whose size, be it steepness or score, stays below 1.  [S, N, 1] -> [S]."""
+    return (penalty * (size - 1).clamp(min=0).square() - divergence).mean((1, 2))
+
+
+def strength_loss(log_strength: Tensor, divergence: Tensor, target: float, largest: float) -> Tensor:
+    """Strengthen where the divergence exceeds the target, up to the largest; weaken where it falls short.
+
+    [S, 1, 1], [S, N, 1] -> [S].
+    """
+    excess = (divergence.detach() - target).mean((1, 2), keepdim=True)  # [S, 1, 1]
+    full = log_strength.detach().exp() >= largest
+    return -(log_strength * torch.where(full, excess.clamp(max=0), excess)).mean((1, 2))
+
+
+@dataclass(frozen=True)
+class Brac:
+    """SAC with a divergence critic and a strength; without either where the preset's strength is 0."""
+
+    log_std_low: float = Sac.log_std_low
+    log_std_high: float = Sac.log_std_high
+    shrink: float = Sac.shrink
+    clamp: Literal["through", "hard"] = "through"
+    """Whether gradient passes a clamped log deviation; the authors' code: hard."""
+    penalise: Literal["gradient", "value"] = "gradient"
+    """What of the critic is kept below 1, at mixtures of both actions; the authors' code: value."""
+    penalty: float = 5.0
+    value_penalty: bool = False
+    """Whether the value pays for the divergence as the policy does."""
+
+    @property
+    def sac(self) -> Sac:
+        """The learner without regularisation."""
+        return Sac(self.log_std_low, self.log_std_high, self.shrink)
+
+    def build(self, space: Space, latent: int, numbers: Training, stream: Stream) -> dict[str, nn.Module]:
+        """SAC's networks, the divergence critic, and the log strength [S, 1, 1]."""
+        nets = self.sac.build(space, latent, numbers, stream)
+        if numbers.strength:
+            inputs = space.obs + latent + space.action
+            log_strength = torch.full((len(stream.generators), 1, 1), math.log(numbers.strength))
+            nets["divergence"] = StackedMLP(inputs, numbers.hidden, 1, stream)
+            nets["strength"] = nn.ParameterList([log_strength])
+        return nets
+
+    def rates(self, numbers: Training) -> dict[str, float]:
+        """SAC's, and the two of the regularisation."""
+        own = {"divergence": numbers.divergence_lr, "strength": numbers.strength_lr}
+        return self.sac.rates(numbers) | (own if numbers.strength else {})
+
+    def noise_width(self, space: Space, numbers: Training) -> int:
+        """One number for each of the action's, and one that mixes it with the data's."""
+        return self.sac.noise_width(space, numbers) + bool(numbers.strength)
+
+    def losses(
+        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training
+    ) -> Losses:
+        """SAC's losses, the policy's with strength · divergence, and those of divergence and strength."""
+        if not numbers.strength:
+            return self.sac.losses(nets, rows, z, noise, numbers)
+        state = {name: torch.cat([rows.obs, z[name]], -1) for name in ("policy", "divergence")}
+        # departs: at the widest a hard clamp leaves no gradient to narrow by; 2 of 12 toy seeds stood there
+        # for good, with 30 times the strength of the others; none does with this clamp
+        clamp = clamp_through if self.clamp == "through" else torch.clamp
+        drawn = self.sac.draw(nets, state["policy"], noise[..., :-1], clamp)
+        apart, share = drawn.action.detach(), torch.special.ndtr(noise[..., -1:])  # uniform on (0, 1)
+
+        critic, actions = nets["divergence"], torch.cat([rows.action, apart], 1)  # [S, 2N, A]
+        scores = critic(torch.cat([state["divergence"].repeat(1, 2, 1), actions], -1))
+        data, policy = scores.chunk(2, 1)  # [S, N, 1] each
+        divergence = kl_dual(policy, data)
+        size = self._size(critic, state["divergence"], torch.lerp(rows.action, apart, share))
+
+        strength = nets["strength"][0].detach().exp().clamp(max=numbers.strength_max)  # [S, 1, 1]
+        chosen = critic(torch.cat([state["policy"], drawn.action], -1), frozen=True)
+        price = strength * kl_dual(chosen, data.detach())  # [S, N, 1]
+        toll = price.detach() if self.value_penalty else 0.0
+        losses = self.sac.losses_of(nets, rows, z, drawn, numbers, toll)
+        return losses | {
+            "policy": losses["policy"] + price.mean((1, 2)),
+            "divergence": divergence_loss(divergence, size, self.penalty),
+            "strength": strength_loss(
+                nets["strength"][0], divergence, numbers.target_divergence, numbers.strength_max
+            ),
+        }
+
+    def _size(self, critic: nn.Module, state: Tensor, action: Tensor) -> Tensor:
+        """What is penalised, at mixed actions.  [S, N, O + Z], [S, N, A] -> [S, N, 1]."""
+        if self.penalise == "gradient":
+            return steepness(critic, state, action)
+        return critic(torch.cat([state, action], -1)).abs()
+
+    def act(self, nets: Nets, obs: Tensor, z: Tensor) -> Tensor:
+        """The tanh of the policy's mean.  [S, N, O], [S, N, Z] -> [S, N, A]."""
+        return self.sac.act(nets, obs, z)
