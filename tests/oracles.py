@@ -252,6 +252,32 @@ def policy_loss(
     return float(climb / rows + temperature * shrink * size / rows)
 
 
+def softplus(x: float) -> float:
+    """log(1 + e^x), which keeps its digits where e^x is small."""
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def kl_dual(policy: float, data: float) -> float:
+    """log softplus(c(s, a_policy)) + 1 - softplus(c(s, a_data)) of one row."""
+    return math.log(softplus(policy)) + 1 - softplus(data)
+
+
+def divergence_loss(policy: Vector, data: Vector, sizes: Vector, penalty: float) -> float:
+    """Minus the mean of the dual, plus the penalty on max(size - 1, 0)^2."""
+    total = 0.0
+    for n in range(len(policy)):
+        total += penalty * max(sizes[n] - 1, 0.0) ** 2 - kl_dual(policy[n], data[n])
+    return total / len(policy)
+
+
+def strength_loss(log_strength: float, divergence: Vector, target: float, largest: float) -> float:
+    """-log alpha (D - target), without what would raise an alpha that is at its largest."""
+    excess = mean(divergence) - target
+    if math.exp(log_strength) >= largest and excess > 0:
+        return 0.0
+    return -log_strength * excess
+
+
 def polyak(target: Vector, source: Vector, tau: float) -> list[float]:
     return [(1 - tau) * old + tau * new for old, new in zip(target, source, strict=True)]
 

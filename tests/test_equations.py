@@ -110,12 +110,13 @@ def test_mean_pool_is_the_mean_over_the_context() -> None:
     z = part.encode(net, context, torch.zeros(2, 3, 2), None)
     for s, m in product(range(2), range(3)):
         each = [
-            _mlp(net, s, [float(x) for field in context.fields for x in field[s, m, k]]) for k in range(5)
+            mlp_by_neuron(net, s, [float(x) for field in context.fields for x in field[s, m, k]])
+            for k in range(5)
         ]
         close(z[s, m].detach(), oracles.mean_embedding([[math.tanh(x) for x in row] for row in each]))
 
 
-def _mlp(net: StackedMLP, member: int, x: list[float]) -> list[float]:
+def mlp_by_neuron(net: StackedMLP, member: int, x: list[float]) -> list[float]:
     """A ReLU network of one member, neuron by neuron."""
     for depth, layer in enumerate(net.layers):
         weight, bias = layer.weight[member].tolist(), layer.bias[member, 0].tolist()

@@ -44,6 +44,9 @@ TABLE_6 = {  # as printed, column Point-Robot
     "attention_reduction": 16,
     "attention_blocks": 3,
     "dropout": 0.1,
+    "strength": 0,
+    "target_divergence": 0.05,
+    "divergence_lr": 1e-4,
     "width": 256,
     "depth": 3,
     "encoder_width": 256,  # "network width (others)"
