@@ -38,6 +38,8 @@ class SacSettings(BaseModel):
     gamma: float = Field(ge=0, lt=1)
     tau: float = Field(gt=0, le=1)
     updates_per_step: int = Field(ge=1)
+    worlds: int = Field(1, ge=1)
+    """Copies of its task in which each agent acts at once: a step is one step of each."""
     checkpoint_every: int = Field(ge=1)
     initial_temperature: float = Field(gt=0)
     target_entropy: float
@@ -61,7 +63,7 @@ class SacSettings(BaseModel):
 class Draws(NamedTuple):
     """The noise of one episode of every agent, each agent's from its own generator."""
 
-    action: Tensor  # [S, H, A]
+    action: Tensor  # [S, H, W, A]
     row: Tensor  # [S, H * U, B]  uniform
     here: Tensor  # [S, H * U, B, A]
     there: Tensor  # [S, H * U, B, A]
@@ -80,10 +82,12 @@ class StackedSac:
         settings: SacSettings,
         device: torch.device,
     ) -> None:
-        self.family, self.params, self.settings, self.device = family, params[list(tasks)], settings, device
+        self.family, self.settings, self.device = family, settings, device
+        self.params = np.repeat(params[list(tasks)], settings.worlds, 0)  # [S * W, P]
+        self.worlds = family.simulator(self.params)
         self.seeds = [spread(settings.seed, "behaviour", task) for task in tasks]
         init = Stream([spread(seed, "init") for seed in self.seeds])
-        obs, act, hidden = family.obs_dim, family.action_dim, settings.hidden
+        obs, act, hidden = family.body_dim, family.action_dim, settings.hidden
         self.nets: dict[str, Any] = {
             "critic": Twins(obs + act, hidden, 1, init).to(device),
             "critic_target": Twins(obs + act, hidden, 1, init).to(device),
@@ -105,10 +109,9 @@ class StackedSac:
         )
         self.noise = Stream([spread(seed, "noise") for seed in self.seeds], device)
         self.widths = (obs, act, 1, obs, 1)  # obs, action, reward, next obs, alive
-        self.replay = torch.zeros(
-            len(tasks), settings.steps, sum(self.widths), device=device
-        )  # [S, steps, F]
-        self.offset = torch.arange(len(tasks), device=device)[:, None] * settings.steps  # [S, 1]
+        capacity = settings.steps * settings.worlds
+        self.replay = torch.zeros(len(tasks), capacity, sum(self.widths), device=device)  # [S, steps * W, F]
+        self.offset = torch.arange(len(tasks), device=device)[:, None] * capacity  # [S, 1]
         self.step = 0
 
     def train(self) -> Iterator[tuple[int, Policy, Policy]]:
@@ -129,7 +132,7 @@ class StackedSac:
     @torch.no_grad()
     def _policy(self, noise: Stream | None, obs: Array) -> Array:
         """Every agent's actions in its own task; the mean's without noise.  [S * E, O] -> [S * E, A]."""
-        stacked = self._tensor(obs).view(len(self.seeds), -1, obs.shape[-1])  # [S, E, O]
+        stacked = self._seen(obs)  # [S, E, O]
         drawn = noise.normal(stacked.shape[1], self.family.action_dim) if noise else None
         return self._act(stacked, drawn).flatten(0, 1).cpu().numpy().astype(np.float64)
 
@@ -144,47 +147,59 @@ class StackedSac:
         horizon, act, batch = self.family.horizon, self.family.action_dim, self.settings.batch
         updates = horizon * self.settings.updates_per_step
         return Draws(
-            self.noise.normal(horizon, act),
+            self.noise.normal(horizon, self.settings.worlds, act),
             self.noise.uniform(updates, batch),
             self.noise.normal(updates, batch, act),
             self.noise.normal(updates, batch, act),
         )
 
     def _episode(self, draws: Draws, until: int) -> None:
-        """One episode of every agent, updating as it goes, cut at a checkpoint; a time limit ends no
-        world.
+        """One horizon of every world, updating as it goes, cut at a checkpoint; a time limit ends no world.
+
+        A world that falls starts anew and goes on to the common end.
         """
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.lr_at(self.step)
-        worlds = self.family.simulator(self.params)
-        obs = worlds.reset(np.array([spread(seed, self.step) for seed in self.seeds]))
+        many, ratio = self.settings.worlds, self.settings.updates_per_step
+        obs = self.worlds.reset(self._starts())
         for now in range(min(self.family.horizon, until - self.step)):
             action = self._explore(obs, draws.action[:, now])
-            next_obs, fell = worlds.step(action)
+            next_obs, fell = self.worlds.step(action)
             reward = self.family.reward(obs, action, next_obs, self.params)
-            columns = (obs, action, reward[:, None], next_obs, ~fell[:, None])
-            self.replay[:, self.step] = torch.from_numpy(np.concatenate(columns, -1, dtype=np.float32))
-            obs, self.step = next_obs, self.step + 1
+            rows = (action, reward[:, None], next_obs[:, : self.family.body_dim], ~fell[:, None])
+            row = torch.cat([self._seen(obs), *map(self._tensor, rows)], -1)  # [S, W, F]
+            self.replay[:, self.step * many : (self.step + 1) * many] = row
+            self.step += 1
+            obs = self.worlds.reset(self._starts(), fell) if fell.any() else next_obs
             if self.step > self.settings.warmup_steps:
-                ratio = self.settings.updates_per_step
                 for index in range(now * ratio, (now + 1) * ratio):
                     self._update(draws.row[:, index], draws.here[:, index], draws.there[:, index])
 
+    def _starts(self) -> NDArray[np.int64]:
+        """A seed a world for a start at this step: [S * W]."""
+        copies = range(self.settings.worlds)
+        return np.array([spread(seed, self.step, copy) for seed in self.seeds for copy in copies])
+
     @torch.no_grad()
     def _explore(self, obs: Array, noise: Tensor) -> NDArray[np.float64]:
-        """Uniform actions while warming up, then the policy's.  [S, O], [S, A] -> [S, A]."""
+        """Uniform actions while warming up, then the policy's.  [S * W, O], [S, W, A] -> [S * W, A]."""
         if self.step < self.settings.warmup_steps:
             action = torch.erf(noise * 0.5**0.5)  # a standard normal's distribution function makes it uniform
         else:
-            action = self._act(self._tensor(obs)[:, None], noise[:, None])[:, 0]
-        return action.cpu().numpy().astype(np.float64)
+            action = self._act(self._seen(obs), noise)
+        return action.flatten(0, 1).cpu().numpy().astype(np.float64)
 
-    def _tensor(self, array: Array) -> Tensor:
-        return torch.from_numpy(array.astype(np.float32)).to(self.device)
+    def _tensor(self, rows: NDArray[Any]) -> Tensor:
+        """Rows of all agents' worlds on the device.  [S * W, ·] -> [S, W, ·]."""
+        return torch.from_numpy(rows.astype(np.float32)).to(self.device).unflatten(0, (len(self.seeds), -1))
+
+    def _seen(self, obs: Array) -> Tensor:
+        """What the agents see of their worlds, without their place.  [S * W, O] -> [S, W, ·]."""
+        return self._tensor(obs[:, : self.family.body_dim])
 
     def _update(self, uniform: Tensor, here: Tensor, there: Tensor) -> None:
         """One step of critics, policy and temperature.  uniform: [S, B], here, there: [S, B, A]."""
-        rows = (uniform * self.step).long() + self.offset  # [S, B]
+        rows = (uniform * (self.step * self.settings.worlds)).long() + self.offset  # [S, B]
         picked = self.replay.flatten(0, 1).index_select(0, rows.flatten()).view(*rows.shape, -1)
         minimise(self.losses(picked, here, there), self.optimiser)
         polyak(self.nets["critic_target"], self.nets["critic"], self.settings.tau)

@@ -37,10 +37,10 @@ def train_task(
     for step in range(0, settings.steps + 1, settings.checkpoint_every):
         if step:
             with own.installed():
-                learn(agent, settings.checkpoint_every)
+                learn(agent, settings.checkpoint_every * settings.worlds)
         actor = deepcopy(agent.actor)  # training goes on while the caller still holds these policies
         noise = np.random.default_rng((seed, task, step))
-        yield step, sampling(actor, noise), mean_of(actor)
+        yield step, seeing(family, sampling(actor, noise)), seeing(family, mean_of(actor))
 
 
 def sb3_steps_per_second(
@@ -62,15 +62,17 @@ def sb3_steps_per_second(
 def make_agent(family: TaskFamily, task_set: TaskSet, task: int, settings: SacSettings, seed: int) -> SAC:
     """An untrained agent with the stacked trainer's settings; values bootstrap at the horizon."""
     from stable_baselines3 import SAC
+    from stable_baselines3.common.vec_env import DummyVecEnv
 
     from envs.gym import SingleTask, within_horizon
 
+    many = settings.worlds
     agent = SAC(
         "MlpPolicy",
-        within_horizon(SingleTask(family, task, task_set.params[task])),
+        DummyVecEnv([lambda: within_horizon(SingleTask(family, task, task_set.params[task]))] * many),
         learning_rate=settings.lr,
-        buffer_size=max(settings.steps, settings.batch),
-        learning_starts=settings.warmup_steps,
+        buffer_size=max(settings.steps * many, settings.batch),
+        learning_starts=settings.warmup_steps * many,
         batch_size=settings.batch,
         tau=settings.tau,
         gamma=settings.gamma,
@@ -83,13 +85,18 @@ def make_agent(family: TaskFamily, task_set: TaskSet, task: int, settings: SacSe
         device="cpu",
     )
     # not SB3's own progress: it starts anew with every call of learn
-    agent.lr_schedule = lambda _: settings.lr_at(agent.num_timesteps)
+    agent.lr_schedule = lambda _: settings.lr_at(agent.num_timesteps // many)
     return agent
 
 
 def learn(agent: SAC, steps: int) -> None:
     """Go on training for so many environment steps, with the episode and the buffer as they are."""
     agent.learn(steps, reset_num_timesteps=False)
+
+
+def seeing(family: TaskFamily, policy: Policy) -> Policy:
+    """The policy behind its observations' place, which it does not see."""
+    return lambda obs: policy(obs[:, : family.body_dim])
 
 
 def sampling(actor: Actor, noise: np.random.Generator) -> Policy:

@@ -55,7 +55,8 @@ def evaluate(
 
     @torch.no_grad()
     def policy(obs: Array) -> Array:
-        rows = torch.from_numpy(obs.astype(np.float32)).to(z.device).view(len(seeds), -1, obs.shape[-1])
+        seen = obs[:, : state.space.obs].astype(np.float32)
+        rows = torch.from_numpy(seen).to(z.device).unflatten(0, (len(seeds), -1))  # [S, M * E, O]
         return state.algorithm.control.act(state.nets, rows, z).flatten(0, 1).cpu().numpy().astype(np.float64)
 
     starts = np.array(

@@ -98,8 +98,9 @@ def generate(
         raise BadInput(
             "behaviour.steps must be a multiple of behaviour.checkpoint_every, or the last is lost"
         )
-    settings = protocol.behaviour.model_dump() | protocol.data.model_dump()
-    birth = Birth(preset, trainer, protocol.behaviour.seed, settings, packages())
+    settings = protocol.behaviour.model_dump(exclude_defaults=True) | protocol.data.model_dump()
+    model = family.model_sha256() if family.model_sha256 else None
+    birth = Birth(preset, trainer, protocol.behaviour.seed, settings, packages(), model)
     require_space(data, _bytes(family, protocol))
     start = time.perf_counter()
     with locked(folder):
@@ -165,7 +166,10 @@ def _fill(
 
 
 def make_block(order: Block, progress: Callable[[int], object]) -> None:
-    """Train one block, roll out its checkpoints, and write its missing tasks."""
+    """Train one block, roll out its checkpoints, and write its missing tasks.
+
+    BadInput, once all other tasks are written, names a task whose physics diverged.
+    """
     family = find_family(order.env)
     task_set, tasks, trainer = family.task_set(), order.tasks, TRAINERS[order.trainer]
     seen: list[Checkpoint] = []
@@ -173,7 +177,12 @@ def make_block(order: Block, progress: Callable[[int], object]) -> None:
         progress(len(tasks) * (step - (seen[-1].step if seen else 0)))
         seen.append(_roll(family, task_set, tasks, step, sample, mean, order.protocol))
     steps = np.array([checkpoint.step for checkpoint in seen])
+    lost = {}
     for member, task in enumerate(tasks):
+        returns = [checkpoint.returns[member] for checkpoint in seen]
+        if not np.isfinite(returns).all():
+            lost[task] = steps[int(np.argmin(np.isfinite(returns)))]
+            continue
         curve = Checkpoints(
             steps,
             np.array([checkpoint.returns[member] for checkpoint in seen]),
@@ -182,6 +191,11 @@ def make_block(order: Block, progress: Callable[[int], object]) -> None:
         if task in order.missing:
             chosen = _qualities(seen, member, curve, len(tasks))
             write_task(order.folder, family, task_set, task, chosen, curve, order.birth)
+    for task, step in lost.items():
+        raise BadInput(
+            f"the physics of {family.name} task {task} diverged by step {step} (seed {order.birth.seed}); "
+            "its neighbours are whole; lower behaviour.lr or choose another behaviour.seed, with --set"
+        )
 
 
 def _roll(

@@ -59,20 +59,29 @@ class Job:
             tasks = self.dataset.task_set
             known = tasks.params[list(tasks.train)]
             params = (tasks.params - known.mean(0)) / np.maximum(known.std(0), 1e-6)  # [T, P]
-            layout = Layout(self.family.obs_dim, self.family.action_dim, self.family.dynamics_differ)
-            data = load_split(self.dataset, split, pool_per_task=self.training.relabeled_pool)
+            family, seen = self.family, self.space.obs
+            layout = Layout(family.obs_dim, family.action_dim, family.dynamics_differ, family.obs_dim - seen)
+            data = load_split(
+                self.dataset, split, pool_per_task=self.training.relabeled_pool, radius=self.radius(split)
+            )
             self.samplers[split.name] = Sampler(data, params, layout, self.device)
         return self.samplers[split.name]
 
+    def radius(self, split: Split) -> float | None:
+        """The goal radius of a split's context: the family's, unless the run has its own."""
+        own = self.training.context_radius
+        return own if own is not None and split.radius(self.family) is not None else split.radius(self.family)
+
+    @property
+    def space(self) -> Space:
+        """What the algorithm sees of the family."""
+        family = self.family
+        seen = family.obs_dim if self.training.sees_place else family.body_dim
+        return Space(seen, family.action_dim, len(family.param_names), family.dynamics_differ)
+
     def fresh(self) -> State:
         """The stack of seeds at step 0."""
-        space = Space(
-            self.family.obs_dim,
-            self.family.action_dim,
-            len(self.family.param_names),
-            self.family.dynamics_differ,
-        )
-        return start(self.algorithm, self.training, space, self.spec.seeds, self.device)
+        return start(self.algorithm, self.training, self.space, self.spec.seeds, self.device)
 
     def test(self, state: State, split: Split) -> pd.DataFrame:
         """Returns on the test tasks with contexts from a split."""
@@ -127,7 +136,7 @@ def card(job: Job) -> dict[str, Any]:
             "params": tasks.params.tolist(),
         },
         "data_sha256": job.dataset.sha256,
-        "train_split_radius": job.split.radius(job.family),
+        "train_split_radius": job.radius(job.split),
         "provenance": {
             "git": git_revision(),
             "packages": packages(),

@@ -35,7 +35,7 @@ def probe(state: State, job: Job) -> Arrays:
     seeds = [spread(seed, "probe") for seed in job.spec.seeds]
     stream = Stream(seeds, sampler.packed.device)
     found: dict[str, Any] = embeddings(state, sampler, tasks, stream)
-    radius = job.split.radius(family)
+    radius = job.radius(job.split)
     if radius is not None and hasattr(state.algorithm.encoder, "each"):
         found |= sparsity(state, sampler, family, tasks, radius, stream)
     return {

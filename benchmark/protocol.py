@@ -53,6 +53,12 @@ class RunSpec(BaseModel):
     overrides: dict[str, Any]
 
 
+def fields_of(section: str) -> list[str]:
+    """The settings of a section of the presets."""
+    kinds: dict[str, type[BaseModel]] = {"data": Rollouts, "behaviour": SacSettings, "training": Training}
+    return list(kinds[section].model_fields)
+
+
 @cache
 def presets() -> dict[str, Any]:
     """The preset file as it stands."""
@@ -75,8 +81,8 @@ def resolve(preset: str, env: str, overrides: dict[str, Any] | None = None) -> P
         numbers[section] |= values
     for key, value in (overrides or {}).items():
         section, _, field = key.partition(".")
-        if field not in numbers.get(section, {}):
-            known = [f"{name}.{field}" for name, values in numbers.items() for field in values]
+        known = [f"{name}.{field}" for name in numbers for field in fields_of(name)]
+        if key not in known:
             raise BadInput(f"unknown setting {key!r}; {suggestion(key, known)}")
         numbers[section][field] = value
     try:

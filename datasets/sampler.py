@@ -20,6 +20,8 @@ class Layout(NamedTuple):
     obs: int
     action: int
     next_obs_in_context: bool
+    unseen: int = 0
+    """The last so many numbers of an observation stay here: neither control nor encoder sees them."""
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -59,10 +61,15 @@ class Sampler:
         picked = self.packed.index_select(0, row.flatten()).view(*row.shape, -1)
         return picked.split(self.layout.widths, -1)
 
+    def seen(self, obs: Tensor) -> Tensor:
+        """What is seen of observations."""
+        return obs[..., : self.layout.obs - self.layout.unseen]
+
     def visible(self, fields: tuple[Tensor, ...]) -> Context:
         """What an encoder sees of them."""
         obs, action, _, next_obs, _, reward = fields
-        return Context(obs, action, reward, next_obs if self.layout.next_obs_in_context else None)
+        shown = self.seen(next_obs) if self.layout.next_obs_in_context else None
+        return Context(self.seen(obs), action, reward, shown)
 
     def context(self, task: Tensor, uniform: Tensor) -> Context:
         """A context of each task.  task: [S, M], uniform: [S, M, K]."""
@@ -84,7 +91,7 @@ class Sampler:
         return MetaBatch(
             self.visible(query),
             self.visible(key),
-            Rows(obs, action, reward, next_obs, alive),
+            Rows(self.seen(obs), action, reward, self.seen(next_obs), alive),
             self.params[task],
             task,
         )

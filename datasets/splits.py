@@ -71,8 +71,13 @@ def find_split(name: str, family: TaskFamily | None = None) -> Split:
     return by_name(splits_of(family), name, f"split of {family.name}")
 
 
-def load_split(dataset: Dataset, split: Split, *, pool_per_task: int = 10_000, seed: int = 0) -> SplitData:
-    """All tasks' data of a split; the seed draws the pool of a relabeled split and nothing else."""
+def load_split(
+    dataset: Dataset, split: Split, *, pool_per_task: int = 10_000, seed: int = 0, radius: float | None = None
+) -> SplitData:
+    """All tasks' data of a split; the seed draws the pool of a relabeled split and nothing else.
+
+    A radius takes the place of the family's.
+    """
     if not split.fits(dataset.family):
         known = ", ".join(other.name for other in splits_of(dataset.family))
         raise BadInput(f"{dataset.family.name} has no {split.name} split; choose one of {known}")
@@ -83,7 +88,7 @@ def load_split(dataset: Dataset, split: Split, *, pool_per_task: int = 10_000, s
         count = np.full(len(tasks), pool.reward.size)
     else:
         rows, count = _pad(tasks)
-    radius = split.radius(dataset.family)
+    radius = split.radius(dataset.family) if radius is None else radius
     real = np.arange(rows.reward.shape[1]) < count[:, None]  # [T, N]
     context_reward = np.where(real, sparsify(rows.reward.astype(np.float64), radius), 0.0)
     return SplitData(rows, count, context_reward.astype(np.float32), radius)

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.birth import Birth, difference, dumps, identity, sha256
+from datasets.birth import Birth, difference, dumps, identity, sha256, warn_of_other_physics
 from datasets.files import write_whole
 from datasets.transitions import Transitions
 from envs.errors import BadInput
@@ -286,6 +286,7 @@ def open_dataset(data: Path, env: str, *, check: bool = False) -> Dataset:
         dataset = Dataset(folder, family, task_set, birth, manifest["sha256"], manifest["files"])
         if manifest["family"] != env or sorted(dataset.files) != sorted(names):
             raise ValueError("its names do not fit together")
+        warn_of_other_physics(folder, birth)
         if identity(dataset.files) != dataset.sha256 or params.shape[1:] != (len(family.param_names),):
             raise ValueError("its hashes or parameters do not fit together")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -302,16 +303,16 @@ def _read_manifest(folder: Path, env: str) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_bytes())
-        version = int(manifest["format"])
-        if version < FORMAT:
-            raise ValueError(f"format {version}")
+        written = int(manifest["format"])
+        if written < FORMAT:
+            raise ValueError(f"format {written}")
     except (FileNotFoundError, NotADirectoryError):
         state = "is incomplete" if any(folder.glob("task-*.hdf5")) else "does not exist"
         raise BadInput(f"the data set {folder} {state}; run {command(env, folder)}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise _broken_manifest(folder, env, error) from error
-    if version > FORMAT:
-        raise _newer(path, version)
+    if written > FORMAT:
+        raise _newer(path, written)
     return manifest
 
 
@@ -345,5 +346,5 @@ def _attribute(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
-def _newer(path: Path, version: int) -> BadInput:
-    return BadInput(f"{path} has format {version}, newer than this program's {FORMAT}; update comrl-bench")
+def _newer(path: Path, written: int) -> BadInput:
+    return BadInput(f"{path} has format {written}, newer than this program's {FORMAT}; update comrl-bench")

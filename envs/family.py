@@ -18,13 +18,19 @@ Array = NDArray[np.float64]
 
 
 class Simulator(Protocol):
-    """A batch of N worlds that reset and step together; row n has the parameters of task n."""
+    """A batch of N worlds that step together; row n has the parameters of task n."""
 
-    def reset(self, seeds: NDArray[np.int64]) -> Array:
-        """First observations; world n draws its start from its own seed.  seeds: [N] -> [N, O]."""
+    def reset(self, seeds: NDArray[np.int64], which: NDArray[np.bool_] | None = None) -> Array:
+        """Start some worlds anew, or all, each from its own seed; everyone's observations.
+
+        seeds, which: [N] -> [N, O].
+        """
 
     def step(self, action: Array) -> tuple[Array, NDArray[np.bool_]]:
-        """Next observations and falls (never time limits).  action in [-1, 1]: [N, A] -> [N, O], [N]."""
+        """Next observations and falls (never time limits); a world whose physics diverged is nan.
+
+        action in [-1, 1]: [N, A] -> [N, O], [N].
+        """
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,9 @@ class Score:
     name: str
     label: str
     of_reward: Callable[[Array], Array]
+
+
+DENSE = Score("dense", "dense return", lambda reward: reward)
 
 
 @dataclass(frozen=True)
@@ -59,10 +68,18 @@ class TaskFamily:
     reward: Callable[[Array, Array, Array, Array], Array]
     scores: tuple[Score, ...]
     """The first is the headline."""
+    place_dim: int = 0
+    """How many numbers, the last of an observation, say where in the world the body is: rewards use them;
+    policies and encoders see them only where asked for.
+    """
+    held_out: bool = True
+    """Test tasks are other than training tasks; where not, both are all there are, as in the paper."""
     radius: float | None = None
     """Goal radius of the context's sparse reward, in units of reward; None leaves the context's reward
     dense.
     """
+    other_radii: tuple[float, ...] = ()
+    """Other readings of it, whose non-sparse share the report shows beside the headline's."""
     relabel_radius: float | None = None
     """Goal radius of the relabeled split; None where the family has no such split."""
     dynamics_differ: bool = False
@@ -73,11 +90,22 @@ class TaskFamily:
     """The tasks' goals drawn on a map of the first two observations, where there are any: [T, P] ->
     [T, 2].
     """
+    film: Callable[[Array], NDArray[np.uint8]] | None = None
+    """Pictures of a body at given observations; OSError where there is nothing to draw with: [F, O] -> [F,
+    height, width, 3].
+    """
+    model_sha256: Callable[[], str] | None = None
+    """The hash of the physics model, where there is one: kept with the data."""
 
     @property
     def tasks(self) -> int:
         """The number of tasks."""
-        return self.train_tasks + self.test_tasks
+        return self.train_tasks + self.test_tasks * self.held_out
+
+    @property
+    def body_dim(self) -> int:
+        """The width of an observation without its place."""
+        return self.obs_dim - self.place_dim
 
     def task_set(self, seed: int = 0) -> TaskSet:
         """The family's tasks and their split: one test task from each run of neighbours along the first
@@ -89,6 +117,9 @@ class TaskFamily:
         representative.
         """
         params, draw = self.sample_params(), np.random.default_rng(seed)
+        if not self.held_out:
+            everyone = tuple(range(len(params)))
+            return TaskSet(self.name, seed, params, everyone, everyone)
         neighbours = np.array_split(np.argsort(params[:, 0], kind="stable"), self.test_tasks)
         test = sorted(int(draw.choice(run)) for run in neighbours)
         train = sorted(set(range(len(params))) - set(test))

@@ -22,14 +22,18 @@ Action = NDArray[np.float32]
 
 
 class SingleTask(gymnasium.Env[Observation, Action]):
-    """One task of a family: dense reward; `terminated` says the world ended, the horizon is the wrapper's."""
+    """One task of a family: dense reward; `terminated` says the world ended, the horizon is the wrapper's.
 
-    def __init__(self, family: TaskFamily, task: int, params: Array) -> None:
+    Observations end before the body's place, unless `sees_place`.
+    """
+
+    def __init__(self, family: TaskFamily, task: int, params: Array, sees_place: bool = False) -> None:
         self.family, self.task = family, task
+        self.seen = family.obs_dim if sees_place else family.body_dim
         self.params = params[None]  # [1, P]
         self.world = family.simulator(self.params)
         self.obs = np.zeros((1, family.obs_dim))  # [1, O]
-        self.observation_space = Box(-np.inf, np.inf, (family.obs_dim,), np.float32)
+        self.observation_space = Box(-np.inf, np.inf, (self.seen,), np.float32)
         self.action_space = Box(-1.0, 1.0, (family.action_dim,), np.float32)
 
     def reset(
@@ -39,7 +43,7 @@ class SingleTask(gymnasium.Env[Observation, Action]):
         super().reset(seed=seed)
         start = int(self.np_random.integers(2**31)) if seed is None else seed
         self.obs = self.world.reset(np.array([start], dtype=np.int64))
-        return self.obs[0].astype(np.float32), {"task": self.task}
+        return self.obs[0, : self.seen].astype(np.float32), {"task": self.task}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Step the world; the encoder's view of the reward is `info["sparse_reward"]`. [focalpp eq. 35]"""
@@ -48,15 +52,15 @@ class SingleTask(gymnasium.Env[Observation, Action]):
         reward = self.family.reward(self.obs, chosen, next_obs, self.params)  # [1]
         self.obs = next_obs
         info = {"task": self.task, "sparse_reward": float(sparsify(reward, self.family.radius)[0])}
-        return next_obs[0].astype(np.float32), float(reward[0]), bool(fell[0]), False, info
+        return next_obs[0, : self.seen].astype(np.float32), float(reward[0]), bool(fell[0]), False, info
 
 
-def single_task(family: str, task: int = 0) -> SingleTask:
+def single_task(family: str, task: int = 0, sees_place: bool = False) -> SingleTask:
     """A task by its family's name and its number; what the registry calls."""
     found = find_family(family)
     if not 0 <= task < found.tasks:
         raise BadInput(f"{family} has no task {task!r}; choose one from 0 to {found.tasks - 1}")
-    return SingleTask(found, task, found.sample_params()[task])
+    return SingleTask(found, task, found.sample_params()[task], sees_place)
 
 
 def within_horizon(env: SingleTask) -> TimeLimit[Observation, Action]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.family import Array, Score, TaskFamily, sparsify
+from envs.family import DENSE, Array, Score, TaskFamily, sparsify
 
 STEP = 0.1  # the largest move per axis and step
 RADIUS = -0.2  # [focalpp Table 5]
@@ -25,9 +25,10 @@ class PointSimulator:
         self.drift = drift  # [N, 2]
         self.position = np.zeros_like(drift)  # [N, 2]
 
-    def reset(self, seeds: NDArray[np.int64]) -> Array:
+    def reset(self, seeds: NDArray[np.int64], which: NDArray[np.bool_] | None = None) -> Array:
         """Every point starts at the origin, whatever its seed."""
-        self.position = np.zeros_like(self.drift)
+        again = np.ones(len(self.drift), dtype=bool) if which is None else which
+        self.position = np.where(again[:, None], 0.0, self.position)
         return self.position
 
     def step(self, action: Array) -> tuple[Array, NDArray[np.bool_]]:
@@ -64,8 +65,6 @@ def towards(target: Callable[[Array], Array]) -> Callable[[Array, Array], Array]
     """Step greedily per axis to a target: exactly optimal, as the reachable set is a box."""
     return lambda obs, params: np.clip((target(params) - obs) / STEP, -1.0, 1.0)
 
-
-DENSE = Score("dense", "dense return", lambda reward: reward)
 
 FAMILIES = (
     TaskFamily(

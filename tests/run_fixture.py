@@ -72,8 +72,10 @@ class ToySimulator:
     def __init__(self, params: Array) -> None:
         self.position = np.zeros_like(params)
 
-    def reset(self, seeds: NDArray[np.int64]) -> Array:
-        self.position = np.array([np.random.default_rng(seed).uniform(-1, 1, 2) for seed in seeds])
+    def reset(self, seeds: NDArray[np.int64], which: NDArray[np.bool_] | None = None) -> Array:
+        again = np.ones(len(seeds), dtype=bool) if which is None else which
+        starts = np.array([np.random.default_rng(seed).uniform(-1, 1, 2) for seed in seeds])
+        self.position = np.where(again[:, None], starts, self.position)
         return self.position
 
     def step(self, action: Array) -> tuple[Array, NDArray[np.bool_]]:
