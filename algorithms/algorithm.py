@@ -70,6 +70,10 @@ class Training(BaseModel):
     divergence_lr: float = Field(gt=0)
     strength_lr: float = Field(gt=0)
     relabeled_pool: int = Field(ge=1)
+    sees_place: bool = False
+    """Whether policy and encoder see where in the world the body is, as in the authors' cheetahs."""
+    context_radius: float | None = None
+    """Goal radius of the context in place of the family's."""
 
     @property
     def hidden(self) -> tuple[int, ...]:

@@ -111,7 +111,7 @@ class Physics:
         return self.body.observe(self.qpos, self.qvel)
 
     def step(self, action: Array) -> tuple[Array, NDArray[np.bool_]]:
-        """Hold each action for a frame; until a reset the fallen lie as they fell, and the diverged are nan."""
+        """Hold each action for a frame.  Until a reset the fallen lie as they fell, the diverged are nan."""
         up = ~self.down
         self.ctrl[:] = np.clip(action, -1.0, 1.0)
         self.batch.step(up, nstep=self.body.frame_skip)
