@@ -16,7 +16,7 @@ from datasets.randomness import Stream, spread
 from datasets.sampler import Sampler
 from datasets.transitions import Context
 from envs.family import Array, TaskFamily, TaskSet
-from envs.rollout import rollout
+from envs.rollout import Policy, rollout
 
 
 @torch.no_grad()
@@ -32,6 +32,21 @@ def draws(sampler: Sampler, tasks: Sequence[int], stream: Stream, size: int) -> 
     """A context of each task for every seed, and the tasks' parameters: [S, M, K, ·], [S, M, P]."""
     task = torch.tensor(tasks, device=stream.device).expand(len(stream.generators), -1)  # [S, M]
     return sampler.context(task, stream.uniform(len(tasks), size)), sampler.params[task]
+
+
+def policy(state: State, z: Tensor) -> Policy:
+    """The deterministic policy of every seed with its own embeddings, for a batch of S * N episodes.
+
+    z: [S, N, Z].
+    """
+
+    @torch.no_grad()
+    def act(obs: Array) -> Array:
+        seen = obs[:, : state.space.obs].astype(np.float32)
+        rows = torch.from_numpy(seen).to(z.device).unflatten(0, z.shape[:2])  # [S, N, O]
+        return state.algorithm.control.act(state.nets, rows, z).flatten(0, 1).cpu().numpy().astype(np.float64)
+
+    return act
 
 
 def evaluate(
@@ -53,16 +68,10 @@ def evaluate(
     )
     table = index.to_frame(index=False)
 
-    @torch.no_grad()
-    def policy(obs: Array) -> Array:
-        seen = obs[:, : state.space.obs].astype(np.float32)
-        rows = torch.from_numpy(seen).to(z.device).unflatten(0, (len(seeds), -1))  # [S, M * E, O]
-        return state.algorithm.control.act(state.nets, rows, z).flatten(0, 1).cpu().numpy().astype(np.float64)
-
     starts = np.array(
         [spread(seed, "start", task, n) for seed in seeds for task in tasks for n in range(episodes)]
     )
-    played = rollout(family, task_set.params[table["task"]], policy, starts)
+    played = rollout(family, task_set.params[table["task"]], policy(state, z), starts)
     for score in family.scores:
         table[score.name] = played.score(score.of_reward)
     return table

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from benchmark.ledger import portrait_name, write_portrait
 from datasets.splits import SplitData, load_split, splits_of
 from datasets.store import QUALITIES, Dataset, StoredTask
+from envs.family import sparsify
 from envs.rollout import best_possible
 
 STATES = 200  # states kept a task and split
@@ -48,13 +49,20 @@ def keep_portrait(dataset: Dataset, results: Path) -> None:
     arrays["checkpoint_steps"] = stored[0].checkpoints.steps
     arrays["checkpoint_returns"] = np.stack([task.checkpoints.deterministic for task in stored])  # [T, C]
     info["episodes"] = len(stored[0].qualities["expert"].lengths)
-    info["nonsparse_rate"], info["transitions"] = {}, {}
+    info |= {"transitions": {}, "fewest_transitions": {}, "radius": {}, "nonsparse_rate": {}}
+    info["nonsparse_rate_at"] = {}
     for split in splits_of(family):
         data = load_split(dataset, split)
         real = np.arange(data.context_reward.shape[1]) < data.count[:, None]  # [T, N]
         info["transitions"][split.name] = int(data.count.max())
+        info["fewest_transitions"][split.name] = int(data.count.min())
         if data.radius is not None:
+            info["radius"][split.name] = data.radius
             info["nonsparse_rate"][split.name] = float((data.context_reward[real] != 0).mean())
+        if not split.relabel:
+            for radius in family.other_radii:
+                rate = float((sparsify(data.transitions.reward[real].astype(np.float64), radius) != 0).mean())
+                info["nonsparse_rate_at"].setdefault(split.name, []).append([radius, rate])
         if split.relabel:
             arrays |= _pool(dataset, data)
     for name, qualities in [(quality, (quality,)) for quality in QUALITIES] + [("mixed", QUALITIES)]:
@@ -65,7 +73,7 @@ def keep_portrait(dataset: Dataset, results: Path) -> None:
 def _behaviour(
     dataset: Dataset, stored: list[StoredTask], name: str, qualities: tuple[str, ...]
 ) -> dict[str, NDArray]:
-    """Every episode's returns, and some states of every task, of these qualities together."""
+    """Every episode's returns, and some states of every task on a map, of these qualities together."""
     parts = [[task.qualities[quality] for quality in qualities] for task in stored]
     arrays: dict[str, NDArray] = {}
     for score in dataset.family.scores:
@@ -80,6 +88,8 @@ def _behaviour(
                 for task in parts
             ]
         )  # [T, E]
+    if dataset.family.heading is None:  # no two numbers of an observation make a map
+        return arrays
     draw = np.random.default_rng(0)
     states = [np.concatenate([part.transitions.next_obs[:, :2] for part in task]) for task in parts]
     arrays[f"states_{name}"] = np.stack(

@@ -14,6 +14,7 @@ from torch import Tensor
 from algorithms.attention import Attention
 from algorithms.learner import KEY_ENCODER, State
 from benchmark.evaluate import draws, embed
+from benchmark.film import film
 from benchmark.job import Job
 from benchmark.theorems import identity_of_losses, order_of_losses
 from datasets.randomness import Stream, spread
@@ -28,13 +29,14 @@ Arrays = dict[str, NDArray]
 
 
 def probe(state: State, job: Job) -> Arrays:
-    """All there is to see, leading axis the seeds; nothing for encoders that learn nothing."""
+    """All there is to see, leading axis the seeds; of encoders that learn nothing, only the film."""
+    found: dict[str, Any] = dict(film(state, job))
     if not list(state.nets["encoder"].parameters()):
-        return {}
+        return found
     sampler, family, tasks = job.sampler(job.split), job.family, job.dataset.task_set
     seeds = [spread(seed, "probe") for seed in job.spec.seeds]
     stream = Stream(seeds, sampler.packed.device)
-    found: dict[str, Any] = embeddings(state, sampler, tasks, stream)
+    found |= embeddings(state, sampler, tasks, stream)
     radius = job.radius(job.split)
     if radius is not None and hasattr(state.algorithm.encoder, "each"):
         found |= sparsity(state, sampler, family, tasks, radius, stream)

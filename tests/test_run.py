@@ -16,6 +16,7 @@ from run_fixture import CPU, smoke_data
 
 from algorithms.algorithm import algorithms, find_algorithm
 from algorithms.attention import Attention
+from benchmark.film import FRAMES, frames
 from benchmark.ledger import Run, read_ledger
 from benchmark.protocol import RunSpec, resolve
 from benchmark.run import run
@@ -23,6 +24,7 @@ from datasets.splits import find_split, splits_of
 from datasets.store import open_dataset
 from envs import families, find_family
 from envs.errors import BadInput
+from envs.rollout import Episodes
 
 __all__ = ["smoke_data"]
 NUMBERS = resolve("smoke", "sparse-point-robot").training
@@ -91,10 +93,11 @@ def check_returns(done: Run) -> None:
 
 
 def check_probe(done: Run) -> None:
-    """Both theorems hold; gates where there is a gate; nothing where nothing is learned."""
+    """Both theorems hold; gates where there is a gate; only the film where nothing is learned."""
     family, encoder, probe = find_family(done.env), find_algorithm(done.algo).encoder, done.probe
+    check_film(done)
     if done.role != "method":
-        assert not probe
+        assert not [name for name in probe if not name.startswith("film_")]
         return
     assert probe["z"].shape[:2] == (2, family.tasks) and probe["z"].shape[3] == NUMBERS.latent
     assert float(np.abs(probe["z"]).max()) < 1
@@ -110,6 +113,33 @@ def check_probe(done: Run) -> None:
     if family.radius is not None:
         assert probe["sparsity_variance"].shape == (2, len(probe["sparsity_ratio"]))
         assert bool((probe["sparsity_variance"] > 0).all()) and bool((probe["var_nonsparse"] > 0).all())
+
+
+def check_film(done: Run) -> None:
+    """Whole observations of the two test tasks farthest apart, for families that can be drawn."""
+    family, probe, tasks = find_family(done.env), done.probe, done.info["task_set"]
+    assert ("film_obs" in probe) == (family.film is not None)
+    if family.film is None:
+        return
+    assert probe["film_obs"].shape == (2, 2, FRAMES, family.obs_dim)
+    assert probe["film_obs"].dtype == np.float32 and bool(np.isfinite(probe["film_obs"]).all())
+    steps = probe["film_steps"]
+    assert not steps[..., 0].any() and bool((np.diff(steps) >= 0).all()) and steps.max() <= family.horizon
+    first = {task: tasks["params"][task][0] for task in tasks["test"]}
+    assert probe["film_tasks"].tolist() == [[min(first, key=first.get), max(first, key=first.get)]] * 2
+
+
+def test_a_film_ends_with_the_fall_and_never_shows_diverged_physics() -> None:
+    obs = np.arange(3.0 * 5).reshape(3, 5, 1)
+    length = np.array([5, 3, 2])
+    next_obs = obs + 100.0
+    next_obs[2, 1] = np.nan
+    nothing = np.zeros((3, 5))
+    valid = np.arange(5) < length[:, None]
+    shown, steps = frames(Episodes(obs, obs, nothing, next_obs, nothing > 0, valid))
+    assert steps[:, 0].tolist() == [0, 0, 0] and steps[:, -1].tolist() == [5, 3, 1]
+    assert shown[:, -1, 0].tolist() == [104.0, 107.0, 11.0]
+    assert shown[0, 0, 0] == 0.0 and shown.shape == (3, FRAMES, 1)
 
 
 @pytest.mark.parametrize("env", [family.name for family in families() if family.relabel_radius is not None])
