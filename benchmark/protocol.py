@@ -53,21 +53,24 @@ class RunSpec(BaseModel):
     overrides: dict[str, Any]
 
 
-def fields_of(section: str) -> list[str]:
-    """The settings of a section of the presets."""
-    kinds: dict[str, type[BaseModel]] = {"data": Rollouts, "behaviour": SacSettings, "training": Training}
-    return list(kinds[section].model_fields)
-
-
 @cache
 def presets() -> dict[str, Any]:
     """The preset file as it stands."""
     return tomllib.loads(files("benchmark").joinpath("presets.toml").read_text())
 
 
-def preset_sections() -> set[str]:
-    """The names of the presets' sections."""
-    return {name for preset in presets().values() for name in preset}
+SECTIONS: dict[str, type[BaseModel]] = {"data": Rollouts, "behaviour": SacSettings, "training": Training}
+
+
+def settled(preset: str, env: str) -> dict[str, dict[str, Any]]:
+    """The preset's numbers by section: everybody's, over them the environment's group's, then its own."""
+    body = presets()[preset]
+    layers = [group for group in body.get("groups", {}).values() if env in group["environments"]]
+    layers += [body["env"][env]] if env in body.get("env", {}) else []
+    return {
+        section: body[section] | {k: v for layer in layers for k, v in layer.get(section, {}).items()}
+        for section in SECTIONS
+    }
 
 
 def resolve(preset: str, env: str, overrides: dict[str, Any] | None = None) -> Protocol:
@@ -76,12 +79,10 @@ def resolve(preset: str, env: str, overrides: dict[str, Any] | None = None) -> P
     """
     if preset not in presets():
         raise BadInput(f"unknown preset {preset!r}; {suggestion(preset, presets())}")
-    numbers: dict[str, Any] = {key: dict(value) for key, value in presets()[preset].items() if key != "env"}
-    for section, values in presets()[preset].get("env", {}).get(env, {}).items():
-        numbers[section] |= values
+    numbers = settled(preset, env)
     for key, value in (overrides or {}).items():
         section, _, field = key.partition(".")
-        known = [f"{name}.{field}" for name in numbers for field in fields_of(name)]
+        known = [f"{name}.{field}" for name, kind in SECTIONS.items() for field in kind.model_fields]
         if key not in known:
             raise BadInput(f"unknown setting {key!r}; {suggestion(key, known)}")
         numbers[section][field] = value
@@ -102,7 +103,7 @@ def parse_overrides(settings: Sequence[str], *sections: str) -> dict[str, Any]:
         if not equals or not key.strip():
             raise BadInput(f"--set {setting}: write it as key=value, for example --set steps=1000")
         key = key.strip() if "." in key else f"{sections[0]}.{key.strip()}"
-        if key.partition(".")[0] in preset_sections() - set(sections):
+        if key.partition(".")[0] in SECTIONS.keys() - set(sections):
             raise BadInput(
                 f"--set {key} changes nothing in this command, which uses {' and '.join(sections)}"
             )
@@ -133,7 +134,7 @@ def override_algorithm(algorithm: Algorithm, key: str, value: Any) -> Algorithm:
 
 def split_overrides(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Overrides of the preset's numbers, and of the algorithm's parts."""
-    numbers = {key: value for key, value in overrides.items() if key.partition(".")[0] in preset_sections()}
+    numbers = {key: value for key, value in overrides.items() if key.partition(".")[0] in SECTIONS}
     return numbers, {key: value for key, value in overrides.items() if key not in numbers}
 
 
