@@ -56,6 +56,8 @@ TABLE_6 = {  # as printed, column Point-Robot
 
 def other(kind: Any, value: Any) -> Any:
     """Another valid value of a field's type."""
+    if value is None:
+        return 0.5
     if isinstance(value, bool):
         return not value
     if isinstance(value, str):
