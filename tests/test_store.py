@@ -29,11 +29,11 @@ from datasets.store import (
     write_task,
 )
 from datasets.verify import verify
-from envs import TaskFamily, families
+from envs import TaskFamily, families, find_family
 from envs.errors import BadInput
 
 every_family = pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
-FAMILY = families()[0]
+FAMILY = find_family("sparse-point-robot")
 REMEDY = rf"delete it and run `bench generate-data --env {FAMILY.name} .*writes only what is missing"
 
 
