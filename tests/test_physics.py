@@ -1,0 +1,303 @@
+"""Simulated bodies: each world is a plain loop over its own model, whatever its company and the threads."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+from body_oracle import World
+from golden import FILE, golden
+from scipy import stats
+
+from benchmark import generate
+from benchmark.protocol import resolve
+from datasets.birth import Birth
+from datasets.store import task_file
+from envs import TaskFamily, families, physics, walker
+from envs.ant import ANT
+from envs.cheetah import CHEETAH
+from envs.errors import BadInput
+from envs.family import Array
+from envs.physics import Body, Physics, compiled, use_threads
+from envs.walker import WALKER
+
+SIMULATED = [family for family in families() if family.model_sha256]
+every_family = pytest.mark.parametrize("family", SIMULATED, ids=lambda family: family.name)
+every_body = pytest.mark.parametrize("body", [CHEETAH, ANT, WALKER], ids=lambda body: body.asset)
+falling = pytest.mark.parametrize(
+    "family", [f for f in SIMULATED if f.simulator(f.sample_params()[:1]).body.fell], ids=lambda f: f.name
+)
+WORLDS = 5
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """MuJoCo writes its warnings into the folder where it runs."""
+    monkeypatch.chdir(tmp_path)
+    yield
+
+
+def some_tasks(family: TaskFamily) -> Array:
+    """Five worlds of the first, the last and tasks in between: [5, P]."""
+    return family.sample_params()[np.linspace(0, family.tasks - 1, WORLDS).round().astype(int)]
+
+
+def random_actions(family: TaskFamily, steps: int, seed: int = 0) -> Array:
+    """Somewhat beyond the box: [T, 5, A]."""
+    return np.random.default_rng(seed).uniform(-1.2, 1.2, (steps, WORLDS, family.action_dim))
+
+
+def play(worlds: Physics, actions: Array, seeds: Array | None = None) -> tuple[Array, Array]:
+    """Observations from the start on, and falls: [T + 1, N, O], [T, N]."""
+    obs, falls = [worlds.reset(np.arange(actions.shape[1]) if seeds is None else seeds)], []
+    for action in actions:
+        next_obs, fell = worlds.step(action)
+        obs.append(next_obs)
+        falls.append(fell)
+    return np.stack(obs), np.stack(falls)
+
+
+# --- against the plain loop
+
+
+@every_family
+def test_every_world_is_the_plain_loop_over_its_own_model(family: TaskFamily) -> None:
+    """Observations and falls exactly, rewards to the last digits."""
+    params, actions = some_tasks(family), random_actions(family, 60)
+    obs, falls = play(family.simulator(params), actions)
+    reward = family.reward(obs[:-1], np.clip(actions, -1, 1), obs[1:], params)  # [T, N]
+    for n in range(WORLDS):
+        world = World(family.name, params[n].tolist())
+        np.testing.assert_array_equal(obs[0, n], world.reset(n))
+        for step, action in enumerate(actions[:, n]):
+            expected, expected_reward, fell = world.step(action)
+            np.testing.assert_array_equal(obs[step + 1, n], expected)
+            assert reward[step, n] == pytest.approx(expected_reward, rel=1e-12, abs=1e-12)
+            assert falls[step, n] == fell
+            if fell:
+                break
+    assert np.abs(obs[-1] - obs[0]).max() > 0.1
+
+
+@every_family
+def test_the_numbers_do_not_depend_on_the_threads(
+    family: TaskFamily, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(physics, "_threads", physics._threads)  # put back afterwards
+    played = []
+    for threads in (1, 2, 3):
+        use_threads(threads)
+        worlds = family.simulator(some_tasks(family))
+        assert worlds.batch.nthread == threads
+        played.append(play(worlds, random_actions(family, 30)))
+    for obs, falls in played[1:]:
+        np.testing.assert_array_equal(obs, played[0][0])
+        np.testing.assert_array_equal(falls, played[0][1])
+
+
+def test_the_physics_are_those_of_the_golden_rollouts() -> None:
+    """To 1e-7: other last bits of the start make 1e-11 of 25 steps, so another CPU's arithmetic passes."""
+    then, now = json.loads(FILE.read_text()), golden()
+    assert then["families"].keys() == now["families"].keys(), "run `python tests/golden.py`"
+    same_version = then["mujoco"] == now["mujoco"]
+    for name, expected in then["families"].items():
+        found = now["families"][name]
+        said = (
+            f"the physics of {name} changed: data and results made before are of another world.  The golden "
+            f"rollouts were made with MuJoCo {then['mujoco']}, this is {now['mujoco']}.  If it is meant, say so "
+            "in docs/CHANGELOG.md and remake them with `python tests/golden.py`"
+        )
+        for what in ("observations", "rewards"):
+            np.testing.assert_allclose(found[what], expected[what], rtol=1e-7, atol=1e-7, err_msg=said)
+        assert found["model"] == expected["model"] or not same_version, said
+
+
+# --- the models
+
+
+def test_models_are_those_of_the_paper() -> None:
+    cheetah, ant, two_legs = (compiled(body)[0] for body in (CHEETAH, ANT, WALKER))
+    assert cheetah.body_mass.sum() == pytest.approx(14.0, rel=1e-12)
+    assert [model.opt.timestep for model in (cheetah, ant, two_legs)] == [0.01, 0.01, 0.004]
+    assert [body.dt for body in (CHEETAH, ANT, WALKER)] == pytest.approx([0.05, 0.05, 0.016])
+    assert two_legs.geom("foot_geom").friction[0] == 0.9
+    assert two_legs.geom("foot_left_geom").friction[0] == 1.9
+    assert two_legs.geom("floor").friction.tolist() == [0.7, 0.1, 0.1]
+    rk4 = mujoco.mjtIntegrator.mjINT_RK4
+    assert ant.opt.integrator == two_legs.opt.integrator == rk4
+    assert set(ant.actuator_gear[:, 0]) == {150.0} and set(two_legs.actuator_gear[:, 0]) == {100.0}
+
+
+def test_a_walkers_fields_are_its_own_and_the_model_stays_as_it_is() -> None:
+    model = compiled(WALKER)[0]
+    before = {name: getattr(model, name).copy() for name in walker.BASES}
+    family = next(family for family in SIMULATED if family.name == "walker-2d-params")
+    params = some_tasks(family)
+    worlds = family.simulator(params)
+    play(worlds, random_actions(family, 3))
+    names = iter(family.param_names)
+    for n in range(WORLDS):
+        own, at = worlds.batch.get_model(n), iter(params[n].tolist())
+        for name, base in (
+            ("body_mass", 1.5),
+            ("body_inertia", 1.5),
+            ("geom_friction", 1.5),
+            ("dof_damping", 1.3),
+        ):
+            for now, then in zip(getattr(own, name).flat, before[name].flat, strict=True):
+                assert now == pytest.approx(then * math.pow(base, next(at)), rel=1e-12)
+                assert n > 0 or next(names).startswith(f"{name} ")
+        assert next(at, None) is None
+    for name, then in before.items():
+        np.testing.assert_array_equal(getattr(model, name), then)
+
+
+def test_walkers_tasks_are_25_stored_draws() -> None:
+    family = next(family for family in SIMULATED if family.name == "walker-2d-params")
+    params = family.sample_params()
+    assert params.shape[0] == 25 and np.abs(params).max() <= 3
+    assert stats.kstest(params.ravel(), stats.uniform(-3, 6).cdf).pvalue > 0.01
+    assert len(set(family.param_names)) == len(family.param_names)
+
+
+def test_speeds_are_the_authors() -> None:
+    family = next(family for family in SIMULATED if family.name == "sparse-cheetah-vel")
+    np.testing.assert_allclose(family.sample_params()[:5, 0], [0.786, 0.476, 0.834, 1.378, 0.963], atol=5e-4)
+
+
+# --- starts and falls
+
+
+@every_body
+def test_starts_have_the_papers_noise(body: Body) -> None:
+    worlds = Physics(body, 300)
+    worlds.reset(np.arange(300))
+    moved, speed = worlds.qpos - worlds.model.qpos0, worlds.qvel.copy()
+    size = 0.005 if body is WALKER else 0.1
+    assert size * 0.95 < np.abs(moved).max() <= size * (1 + 1e-9)
+    assert stats.kstest(moved.ravel(), stats.uniform(-size, 2 * size).cdf).pvalue > 0.01
+    law = stats.uniform(-size, 2 * size) if body is WALKER else stats.norm(0, 0.1)
+    assert stats.kstest(speed.ravel(), law.cdf).pvalue > 0.01
+    worlds.reset(np.arange(300))
+    np.testing.assert_array_equal(worlds.qvel, speed)
+
+
+@every_family
+def test_a_reset_of_some_restarts_only_them_as_if_new(family: TaskFamily) -> None:
+    params, actions, seeds = some_tasks(family), random_actions(family, 20), np.arange(WORLDS) + 50
+    which = np.array([False, True, False, True, False])
+    whole, _ = play(family.simulator(params), np.concatenate([actions, actions]))
+    fresh, _ = play(family.simulator(params), actions, seeds)
+    worlds = family.simulator(params)
+    before = play(worlds, actions)[0][-1]
+    obs = worlds.reset(seeds, which)
+    np.testing.assert_array_equal(obs[~which], before[~which])
+    for step in range(len(actions) + 1):
+        np.testing.assert_array_equal(obs[which], fresh[step][which])
+        np.testing.assert_array_equal(obs[~which], whole[20 + step][~which])
+        obs = worlds.step(actions[step])[0] if step < len(actions) else obs
+
+
+@falling
+def test_the_fallen_lie_still_until_reset_and_their_neighbours_go_on(family: TaskFamily) -> None:
+    params, actions = some_tasks(family), 0.1 * random_actions(family, 12)
+    undisturbed, _ = play(family.simulator(params), actions)
+    worlds = family.simulator(params)
+    worlds.reset(np.arange(WORLDS))
+    worlds.qpos[2, worlds.body.place] = 5.0  # high above where a torso may be
+    lying, others = None, [0, 1, 3, 4]
+    for step, action in enumerate(actions):
+        obs, fell = worlds.step(action)
+        assert fell.tolist() == [False, False, step == 0, False, False]
+        lying = obs[2].copy() if lying is None else lying
+        np.testing.assert_array_equal(obs[2], lying)
+        np.testing.assert_array_equal(obs[others], undisturbed[step + 1][others])
+    again = worlds.reset(np.arange(WORLDS), np.arange(WORLDS) == 2)
+    np.testing.assert_array_equal(again[2], undisturbed[0, 2])
+    np.testing.assert_array_equal(worlds.step(actions[0])[0][2], undisturbed[1, 2])
+
+
+def test_walkers_fall_within_an_episode_and_cheetahs_never() -> None:
+    for family in SIMULATED:
+        _, falls = play(family.simulator(some_tasks(family)), random_actions(family, 200))
+        assert (falls.sum(0) <= 1).all()
+        if family.name.startswith("walker"):
+            assert falls.any(0).all()
+        if "cheetah" in family.name:
+            assert not falls.any()
+
+
+# --- divergence
+
+
+@every_family
+@pytest.mark.parametrize("state", [1e30, np.nan])
+def test_a_world_that_diverges_is_nan_and_the_others_do_not_feel_it(family: TaskFamily, state: float) -> None:
+    params, actions = some_tasks(family), 0.1 * random_actions(family, 6)
+    undisturbed, _ = play(family.simulator(params), actions)
+    worlds = family.simulator(params)
+    worlds.reset(np.arange(WORLDS))
+    worlds.qvel[1, 0] = state
+    others, ended = [0, 2, 3, 4], np.zeros(WORLDS, dtype=int)
+    for step, action in enumerate(actions):
+        obs, fell = worlds.step(action)
+        ended += fell
+        assert np.isnan(obs[1]).all()
+        assert np.isnan(family.reward(obs, action, obs, params)[1])
+        np.testing.assert_array_equal(obs[others], undisturbed[step + 1][others])
+    assert ended.tolist() == [0, int(worlds.body.fell is not None), 0, 0, 0]
+    np.testing.assert_array_equal(
+        worlds.reset(np.arange(WORLDS), np.arange(WORLDS) == 1)[1], undisturbed[0, 1]
+    )
+    np.testing.assert_array_equal(worlds.step(actions[0])[0][1], undisturbed[1, 1])
+
+
+class Fragile(Physics):
+    """The cheetahs that run backwards diverge in the rollouts after training."""
+
+    made = 0
+
+    def __init__(self, params: Array) -> None:
+        super().__init__(CHEETAH, len(params))
+        Fragile.made += 1
+        self.breaks = (params[:, 0] < 0) & (
+            Fragile.made > 3
+        )  # the agents', then two rollouts of the untrained
+
+    def step(self, action: Array) -> tuple[Array, Any]:
+        self.qvel[self.breaks] = np.nan
+        return super().step(action)
+
+
+def test_a_task_that_diverges_is_named_and_its_neighbours_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cheetah = replace(next(f for f in SIMULATED if f.name == "sparse-cheetah-dir"), horizon=10)
+    numbers = {"steps": 40, "warmup_steps": 10, "checkpoint_every": 20, "seed": 4, "worlds": 2}
+    protocol = resolve("smoke", cheetah.name, {f"behaviour.{name}": value for name, value in numbers.items()})
+    birth = Birth("smoke", "stacked", 4, {}, {}, "model")
+
+    def make(family: TaskFamily, folder: Path) -> Path:
+        monkeypatch.setattr(generate, "find_family", lambda name: family)
+        folder.mkdir()
+        device = torch.device("cpu")
+        order = generate.Block(
+            family.name, folder, range(2), frozenset({0, 1}), protocol, birth, "stacked", device
+        )
+        generate.make_block(order, lambda steps: None)
+        return folder
+
+    whole = make(cheetah, tmp_path / "whole")
+    said = rf"{cheetah.name} task 0 diverged by step 20 \(seed 4\)"
+    with pytest.raises(BadInput, match=said):
+        make(replace(cheetah, simulator=Fragile), tmp_path / "broken")
+    assert not task_file(tmp_path / "broken", 0).exists()
+    assert task_file(tmp_path / "broken", 1).read_bytes() == task_file(whole, 1).read_bytes()
