@@ -9,14 +9,16 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from algorithms.learner import State
 from datasets.randomness import Stream, spread
 from datasets.sampler import Sampler
 from datasets.transitions import Context
+from envs.errors import BadInput
 from envs.family import Array, TaskFamily, TaskSet
-from envs.rollout import Policy, rollout
+from envs.rollout import Episodes, Policy, rollout
 
 
 @torch.no_grad()
@@ -72,6 +74,20 @@ def evaluate(
         [spread(seed, "start", task, n) for seed in seeds for task in tasks for n in range(episodes)]
     )
     played = rollout(family, task_set.params[table["task"]], policy(state, z), starts)
+    _refuse_diverged(played, family, table, starts)
     for score in family.scores:
         table[score.name] = played.score(score.of_reward)
     return table
+
+
+def _refuse_diverged(
+    played: Episodes, family: TaskFamily, table: pd.DataFrame, starts: NDArray[np.int64]
+) -> None:
+    """BadInput where physics diverged in an episode: its return means nothing."""
+    lost = ~np.isfinite(played.reward)  # [N, H]
+    if lost.any():
+        row, step = np.argwhere(lost)[0]
+        raise BadInput(
+            f"the physics of {family.name} diverged in test task {table['task'][row]} at step {step} (seed "
+            f"{table['seed'][row]}, start {starts[row]}); train with a lower training.actor_lr or another seed"
+        )
