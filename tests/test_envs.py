@@ -21,18 +21,11 @@ with_optimum = pytest.mark.parametrize(
 
 
 def linear_policy(family: TaskFamily, seed: int, scale: float = 3.0) -> Policy:
-    """A deterministic feedback law of the body, drawn from a seed.
-
-    One number after another: a matrix product's last bits depend on how many rows it has.
-    """
+    """A feedback law drawn from a seed, summed in order: a matrix product's last bits depend on its rows."""
     draw = np.random.default_rng(seed)
     gain = scale * draw.standard_normal((family.body_dim, family.action_dim))
     bias = draw.uniform(-1.0, 1.0, family.action_dim)
-
-    def act(obs: Array) -> Array:
-        return np.clip(sum((obs[:, [i]] * gain[i] for i in range(len(gain))), bias), -1.0, 1.0)
-
-    return act
+    return lambda obs: np.clip(sum((obs[:, [i]] * gain[i] for i in range(len(gain))), bias), -1.0, 1.0)
 
 
 def noisy_policy(family: TaskFamily, seed: int) -> Policy:
@@ -205,8 +198,6 @@ def test_seeds_give_different_splits(family: TaskFamily) -> None:
             (0, 7, 12, 16, 21, 25, 31, 37, 40, 46, 50, 59, 64, 69, 74, 78, 83, 87, 91, 95),
         ),
         ("point-robot-wind", (4, 6, 10, 12, 14, 20, 23, 25, 34, 37)),
-        ("sparse-cheetah-dir", (0, 1)),
-        ("sparse-ant-dir", (0, 1)),
         (
             "sparse-cheetah-vel",
             (2, 10, 16, 20, 21, 34, 36, 38, 41, 44, 46, 51, 53, 54, 59, 86, 88, 92, 93, 99),

@@ -219,14 +219,14 @@ def test_absolutely_sparse(name: str) -> None:
     family = find_family(name)
     tasks = family.task_set()
     where = draws(7, 1, 2, 60, family.obs_dim)  # [S, M, K, O]
+    there = where + 0.2 * draws(8, 1, 2, 60, family.obs_dim)
     action = torch.zeros(1, 2, 60, family.action_dim, dtype=torch.float64)
     assert family.radius is not None
-    found = absolutely_sparse((where, action, action[..., :1], where), family, tasks, family.radius)
+    found = absolutely_sparse((where, action, action[..., :1], there), family, tasks, family.radius)
+    rows = zip(*(field.flatten(0, 2).numpy() for field in (where, action, there)), strict=True)
     expected = [
-        oracles.absolutely_sparse([float(family.reward(o, a, o, p)) for p in tasks.params], family.radius)
-        for o, a in zip(
-            where.view(-1, family.obs_dim).numpy(), action.view(-1, family.action_dim).numpy(), strict=True
-        )
+        oracles.absolutely_sparse([float(family.reward(*row, p)) for p in tasks.params], family.radius)
+        for row in rows
     ]
     assert 0 < sum(expected) < len(expected)
     np.testing.assert_array_equal(found.flatten(), expected)

@@ -10,7 +10,7 @@ import torch
 from run_fixture import CPU, numbers, random_split, smoke_data
 from scipy import stats
 
-from benchmark.job import prepare_job
+from benchmark.job import Job, prepare_job
 from benchmark.protocol import RunSpec
 from datasets.randomness import Stream
 from datasets.sampler import Layout, Sampler
@@ -139,29 +139,78 @@ def test_the_next_observation_is_visible_only_where_asked_for(shown: bool) -> No
     assert len(batch.query.fields) == 3 + shown
 
 
-@pytest.mark.parametrize("env", [family.name for family in families()])
+every_env = pytest.mark.parametrize("env", [family.name for family in families()])
+
+
+def job_of(env: str, data: Path, split: str = "mixed", **training: object) -> Job:
+    """A smoke run with some of its training numbers changed."""
+    overrides = {f"training.{name}": value for name, value in training.items()}
+    spec = RunSpec(env=env, split=split, preset="smoke", algo="focal", seeds=(0,), overrides=overrides)
+    return prepare_job(spec, data, CPU)
+
+
+def batch_of(job: Job, seed: int = 1) -> MetaBatch:
+    """A meta-batch of the job's split: [1, 8, 50, ·], or of both tasks, and 20 control rows a task."""
+    train = job.dataset.task_set.train
+    return job.sampler(job.split).meta_batch(
+        Stream([seed]), torch.tensor(train), (min(8, len(train)), 50, 20)
+    )
+
+
+@every_env
 def test_every_split_of_every_family_shows_the_right_reward(env: str, smoke_data: Path) -> None:
     """Control learns from dense rewards of its own task; the context's are eq. 35 of the same rows."""
     family = find_family(env)
     for split in splits_of(family):
-        spec = RunSpec(env=env, split=split.name, preset="smoke", algo="focal", seeds=(0,), overrides={})
-        job = prepare_job(spec, smoke_data, CPU)
-        batch = job.sampler(split).meta_batch(
-            Stream([1]), torch.tensor(job.dataset.task_set.train), (8, 50, 20)
-        )
+        job = job_of(env, smoke_data, split.name, sees_place=True)
+        batch = batch_of(job)
         assert (batch.query.next_obs is not None) == family.dynamics_differ
         params = job.dataset.task_set.params[batch.task[0].numpy()]  # [M, P]
-        rows = [field[0].double().unflatten(0, (8, 20)).numpy() for field in batch.rows]  # [M, B, ·]
+        rows = [field[0].double().unflatten(0, (len(params), 20)).numpy() for field in batch.rows]
         dense = family.reward(rows[0], rows[1], rows[3], params[:, None])
-        np.testing.assert_allclose(rows[2][..., 0], dense, rtol=1e-5, atol=1e-6)
-        if not family.dynamics_differ:  # the reward of a context row can be known from s' = s + a here
-            fields = job.sampler(split).fields(
-                batch.task, torch.rand(1, 8, 50, generator=torch.Generator().manual_seed(0))
-            )
-            obs, action, _, next_obs, _, shown = (field[0].double().numpy() for field in fields)
-            dense = family.reward(obs, action, next_obs, params[:, None])
-            expected = sparsify(dense, split.radius(family))
-            np.testing.assert_allclose(shown[..., 0], expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(rows[2][..., 0], dense, rtol=1e-5, atol=1e-5)
+        uniform = torch.rand(1, len(params), 50, generator=torch.Generator().manual_seed(0))
+        fields = job.sampler(split).fields(batch.task, uniform)
+        obs, action, _, next_obs, _, shown = (field[0].double().numpy() for field in fields)
+        dense = family.reward(obs, action, next_obs, params[:, None])
+        expected = sparsify(dense, split.radius(family))
+        np.testing.assert_allclose(shown[..., 0], expected, rtol=1e-5, atol=1e-4)
+
+
+@every_env
+def test_the_place_is_seen_only_where_asked_for(env: str, smoke_data: Path) -> None:
+    """The same rows, in context and control, without their last numbers and otherwise alike."""
+    family = find_family(env)
+    shown, cut = (batch_of(job_of(env, smoke_data, sees_place=sees)) for sees in (True, False))
+    for whole, part in ((shown.query, cut.query), (shown.key, cut.key), (shown.rows, cut.rows)):
+        for name, there, here in zip(whole._fields, whole, part, strict=True):
+            if name in ("obs", "next_obs") and there is not None:
+                assert there.shape[-1] == family.obs_dim and here.shape[-1] == family.body_dim
+                assert torch.equal(there[..., : family.body_dim], here)
+            else:
+                assert (there is None and here is None) or torch.equal(there, here)
+    assert job_of(env, smoke_data).space.obs == family.body_dim
+    assert job_of(env, smoke_data, sees_place=True).space.obs == family.obs_dim
+
+
+@every_env
+def test_a_radius_of_the_run_changes_the_contexts_reward_and_the_id(env: str, smoke_data: Path) -> None:
+    family = find_family(env)
+    plain = job_of(env, smoke_data)
+    assert plain.radius(plain.split) == family.radius
+    own = job_of(env, smoke_data, context_radius=-2.5)
+    assert own.id != plain.id
+    batch, sparse = batch_of(plain), batch_of(own)
+    uniform = torch.rand(1, batch.task.shape[1], 50, generator=torch.Generator().manual_seed(0))
+    dense = own.sampler(own.split).fields(batch.task, uniform)[2].double().numpy()
+    context = own.sampler(own.split).fields(batch.task, uniform)[5].numpy()
+    np.testing.assert_allclose(
+        context, sparsify(dense, -2.5 if family.radius else None), rtol=1e-5, atol=1e-6
+    )
+    assert torch.equal(sparse.rows.reward, batch.rows.reward) and torch.equal(
+        sparse.query.obs, batch.query.obs
+    )
+    assert torch.equal(sparse.query.reward, batch.query.reward) == (family.radius is None)
 
 
 def test_relabeled_rows_are_one_pool_with_each_tasks_reward(smoke_data: Path) -> None:
