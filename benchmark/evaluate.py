@@ -89,5 +89,5 @@ def _refuse_diverged(
         row, step = np.argwhere(lost)[0]
         raise BadInput(
             f"the physics of {family.name} diverged in test task {table['task'][row]} at step {step} (seed "
-            f"{table['seed'][row]}, start {starts[row]}); train with a lower training.actor_lr or another seed"
+            f"{table['seed'][row]}, start {starts[row]}); lower training.actor_lr or take other --seeds"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,15 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmark import tables
-from benchmark.figures import SECTIONS, Figure, style
-from benchmark.figures.views import entries, headline_split, method_labels, paper, split_rank
+from benchmark.figures import SECTIONS, Absent, Figure, style
+from benchmark.figures.views import (
+    entries,
+    headline_split,
+    method_labels,
+    nothing_held_out,
+    paper,
+    split_rank,
+)
 from benchmark.ledger import Ledger, Run, read_ledger
 from datasets.files import locked, write_folder_whole
 from envs.discovery import declared
@@ -27,9 +34,10 @@ INLINE_SVG = 350_000  # bytes; a figure with more ink than that is shown as pixe
 
 @dataclass(frozen=True)
 class Made:
-    """A table or figure as the page shows it: HTML, and the files that hold it."""
+    """A table or figure as the page shows it: caption, HTML, and the files that hold it."""
 
     figure: Figure
+    caption: str
     body: str
     files: tuple[str, ...]
 
@@ -45,8 +53,8 @@ def write_report(results: Path, out: Path, preset: str | None = None, progress: 
     lock = out.with_name(f".{out.name}.lock")
     with alone(lock), write_folder_whole(out) as part:
         made = [_make(figure, ledger, part) for figure in tqdm(figures, desc="report", disable=not progress)]
-        absent = [figure for figure, body in zip(figures, made, strict=True) if body is None]
-        page = _page(ledger, [body for body in made if body], absent)
+        absent = {f: body for f, body in zip(figures, made, strict=True) if not isinstance(body, Made)}
+        page = _page(ledger, [body for body in made if isinstance(body, Made)], absent)
         (part / "index.html").write_text(page, encoding="utf-8")
     return out / "index.html"
 
@@ -78,31 +86,28 @@ def _refuse_foreign(out: Path) -> None:
         raise BadInput(f"{out}: exists and is not a report; choose another folder with --out")
 
 
-def _make(figure: Figure, ledger: Ledger, folder: Path) -> Made | None:
+def _make(figure: Figure, ledger: Ledger, folder: Path) -> Made | Absent | None:
     """Make one table or figure and write its files; None where the ledger has nothing for it."""
     with style.styled():
         product = figure.make(ledger)
-        if product is None:
-            return None
-        return (
-            _write_table(figure, product, folder)
-            if figure.kind == "table"
-            else _write_figure(figure, product, folder)
-        )
+        if product is None or isinstance(product, Absent):
+            return product
+        write = _write_table if figure.kind == "table" else _write_figure
+        return write(figure, figure.legend(ledger), product, folder)
 
 
-def _write_table(figure: Figure, frame: pd.DataFrame, folder: Path) -> Made:
+def _write_table(figure: Figure, caption: str, frame: pd.DataFrame, folder: Path) -> Made:
     shown = figure.show(frame) if figure.show else tables.printed(frame)
     texts = {
         "md": tables.markdown(shown),
         "csv": frame.to_csv(index=False, lineterminator="\n"),
-        "tex": tables.latex(shown, f"{figure.title}. {figure.caption}", figure.name),
+        "tex": tables.latex(shown, f"{figure.title}. {caption}", figure.name),
     }
     files = {f"tables/{figure.name}.{ending}": text.encode() for ending, text in texts.items()}
-    return Made(figure, tables.html(shown), _write(files, folder))
+    return Made(figure, caption, tables.html(shown), _write(files, folder))
 
 
-def _write_figure(figure: Figure, drawing: Any, folder: Path) -> Made:
+def _write_figure(figure: Figure, caption: str, drawing: Any, folder: Path) -> Made:
     import matplotlib.pyplot as plt
 
     svg, png = style.render(drawing, "svg"), style.render(drawing, "png")
@@ -112,7 +117,7 @@ def _write_figure(figure: Figure, drawing: Any, folder: Path) -> Made:
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     image = f'<img src="{source}" alt="{figure.title}" style="width: {width / style.PAGE:.0%}">'
     files = {f"figures/{figure.name}.png": png, f"figures/{figure.name}.svg": svg}
-    return Made(figure, image, _write(files, folder))
+    return Made(figure, caption, image, _write(files, folder))
 
 
 def _write(files: dict[str, bytes], folder: Path) -> tuple[str, ...]:
@@ -123,7 +128,7 @@ def _write(files: dict[str, bytes], folder: Path) -> tuple[str, ...]:
     return tuple(files)
 
 
-def _page(ledger: Ledger, made: list[Made], absent: list[Figure]) -> str:
+def _page(ledger: Ledger, made: list[Made], absent: Mapping[Figure, Absent | None]) -> str:
     """The page, from its template."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -137,6 +142,7 @@ def _page(ledger: Ledger, made: list[Made], absent: list[Figure]) -> str:
         absent=missing_figures(ledger, absent),
         gaps=missing_runs(ledger),
         birth=birth(ledger),
+        held_out=nothing_held_out(ledger) or "No test task is among the training tasks.",
     )
 
 
@@ -165,8 +171,8 @@ def _list(values: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(values))
 
 
-def missing_figures(ledger: Ledger, absent: list[Figure]) -> list[tuple[str, str]]:
-    """Title and command of every table and figure that the ledger has nothing for."""
+def missing_figures(ledger: Ledger, absent: Mapping[Figure, Absent | None]) -> list[tuple[str, str]]:
+    """What is missing and the command that adds it, of every table and figure that is not there."""
     fields = {
         "envs": " ".join(dict.fromkeys(entry.env for entry in entries(ledger))),
         "algos": " ".join(dict.fromkeys(entry.first.algo for entry in entries(ledger))),
@@ -178,7 +184,12 @@ def missing_figures(ledger: Ledger, absent: list[Figure]) -> list[tuple[str, str
             for split in paper()["report"]["shift_splits"][env]
         ),
     }
-    return [(figure.title, figure.needs.format(**fields)) for figure in absent]
+    return [
+        (f"{figure.title}: {why.reason}", why.remedy)
+        if why
+        else (figure.title, figure.needs.format(**fields))
+        for figure, why in absent.items()
+    ]
 
 
 def missing_runs(ledger: Ledger) -> list[tuple[str, str]]:

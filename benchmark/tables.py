@@ -10,6 +10,11 @@ from typing import Any
 import pandas as pd
 
 NONE = "–"
+BESIDE = "  "
+"""How the first cell of a row starts that stands beside the row above it."""
+LONG, WIDE = 45, 88
+"""Rows and characters across from which a LaTeX table breaks over pages, and is set smaller."""
+LARGE = 100
 LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -45,9 +50,15 @@ def missing(value: Any) -> bool:
 
 def fixed(value: Any) -> str:
     """Two decimals, one for large numbers; a dash for nothing: returns, shares, scores."""
-    if missing(value):
-        return NONE
-    text = f"{value:.2f}" if abs(value) < 1000 else f"{value:.1f}"
+    return NONE if missing(value) else _signed(value, _decimals(value))
+
+
+def _decimals(value: float) -> int:
+    return 2 if abs(value) < LARGE else 1
+
+
+def _signed(value: float, decimals: int) -> str:
+    text = f"{value:.{decimals}f}"
     return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
@@ -66,8 +77,10 @@ def plain(value: Any) -> str:
 
 
 def with_spread(mean: Any, std: Any, show: Callable[[Any], str] = fixed) -> str:
-    """Mean (standard deviation)."""
-    return show(mean) if missing(std) else f"{show(mean)} ({show(std)})"
+    """Mean (standard deviation), both with the decimals of the mean where these are fixed."""
+    if missing(std):
+        return show(mean)
+    return f"{show(mean)} ({_signed(std, _decimals(mean)) if show is fixed else show(std)})"
 
 
 def interval(low: Any, high: Any) -> str:
@@ -94,36 +107,73 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def latex(frame: pd.DataFrame, caption: str, label: str) -> str:
-    """A booktabs table that compiles as it is; groups of rows are ruled off."""
-    columns = "".join("r" if right else "l" for right in _numeric(frame))
-    head = " & ".join(_latex(cell) for cell in frame.columns)
-    lines = [
-        r"\begin{table}[t]",
-        r"\centering\small",
-        rf"\caption{{{_latex(caption)}}}",
-        rf"\label{{tab:{label}}}",
-    ]
-    lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head + r" \\", r"\midrule"]
-    starts = group_starts(frame)
+    """A booktabs table that compiles as it is; groups of rows stand under a line of their own.
+
+    Long ones break over pages and need longtable, wide ones are set to the line's width and need graphicx.
+    """
+    first, starts = _grouped(frame)
+    columns = "".join("r" if right else "l" for right in _numeric(frame)[first:])
+    head = " & ".join(_latex_head(str(cell)) for cell in frame.columns[first:]) + r" \\"
+    rows = []
     for i, row in enumerate(frame.to_numpy().tolist()):
-        if i and i in starts:
-            lines.append(r"\midrule")
-        lines.append(" & ".join(_latex(cell) for cell in row) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+        if i in starts:
+            rows += [r"\addlinespace"] if i else []
+            rows.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{\textit{{{_latex(row[0])}}}}} \\")
+        rows.append(" & ".join(_latex(cell) for cell in row[first:]) + r" \\")
+    named = rf"\caption{{{_latex(caption)}}}", rf"\label{{tab:{label}}}"
+    if len(frame) > LONG:
+        lines = [r"{\footnotesize", rf"\begin{{longtable}}{{{columns}}}", *named, r"\\", r"\toprule", head]
+        lines += [r"\midrule", r"\endhead", *rows, r"\bottomrule", r"\end{longtable}", "}", ""]
+        return "\n".join(lines)
+    wide = sum(_width(frame.iloc[:, i]) + 2 for i in range(first, frame.shape[1])) > WIDE
+    lines = [r"\begin{table}[t]", r"\centering\small", *named]
+    lines += [r"\resizebox{\linewidth}{!}{%"] * wide
+    lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *rows, r"\bottomrule"]
+    return "\n".join([*lines, r"\end{tabular}" + "}" * wide, r"\end{table}", ""])
 
 
 def html(frame: pd.DataFrame) -> str:
     """The bare table, groups of rows under a line of their own; the page's style does the rest."""
-    starts, numeric = group_starts(frame), _numeric(frame)
-    first = 1 if starts else 0
-    body = frame.iloc[:, first:].to_numpy().tolist()
-    rows = [_row("th", frame.columns[first:].tolist(), numeric[first:])]
-    for i, cells in enumerate(body):
+    first, starts = _grouped(frame)
+    numeric = _numeric(frame)[first:]
+    heads = [
+        _cell("th", cell, n, wraps(str(cell))) for cell, n in zip(frame.columns[first:], numeric, strict=True)
+    ]
+    rows = []
+    for i, cells in enumerate(frame.iloc[:, first:].to_numpy().tolist()):
         if i in starts:
             title = escape(str(frame.iloc[i, 0]))
             rows.append(f'<tr class="group"><th colspan="{len(cells)}">{title}</th></tr>')
-        rows.append(_row("td", cells, numeric[first:]))
-    return f"<table><thead>{rows[0]}</thead><tbody>{''.join(rows[1:])}</tbody></table>"
+        beside = " class=beside" if str(cells[0]).startswith(BESIDE) else ""
+        row = "".join(_cell("td", cell, n) for cell, n in zip(cells, numeric, strict=True))
+        rows.append(f"<tr{beside}>{row}</tr>")
+    return f"<table><thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _grouped(frame: pd.DataFrame) -> tuple[int, set[int]]:
+    """The first column that is shown, and the rows that start a group."""
+    starts = group_starts(frame)
+    return (1 if starts else 0), starts
+
+
+def wraps(head: str) -> bool:
+    """Whether a column's name is so long that it may take two lines."""
+    return len(head) > 16
+
+
+def _width(column: pd.Series) -> int:
+    """The characters that a column takes across."""
+    head = str(column.name)
+    return max([len(head) // (2 if wraps(head) else 1), *(len(str(cell)) for cell in column)])
+
+
+def _latex_head(head: str) -> str:
+    """A column's name, on two lines where it is long."""
+    breaks = [i + 1 for i, letter in enumerate(head) if letter in " -"] if wraps(head) else []
+    if not breaks:
+        return _latex(head)
+    at = min(breaks, key=lambda i: abs(i - len(head) / 2))
+    return rf"\shortstack{{{_latex(head[:at].strip())}\\{_latex(head[at:])}}}"
 
 
 def group_starts(frame: pd.DataFrame) -> set[int]:
@@ -132,13 +182,10 @@ def group_starts(frame: pd.DataFrame) -> set[int]:
     return {i for i, cell in enumerate(first) if cell} if "" in first else set()
 
 
-def _row(tag: str, cells: list[Any], numeric: list[bool]) -> str:
-    marked = zip(cells, numeric, strict=True)
-    return (
-        "<tr>"
-        + "".join(f"<{tag}{' class=n' if n else ''}>{escape(str(c))}</{tag}>" for c, n in marked)
-        + "</tr>"
-    )
+def _cell(tag: str, content: Any, numeric: bool, wrap: bool = False) -> str:
+    names = " ".join(["n"] * numeric + ["wrap"] * wrap)
+    kind = f' class="{names}"' if names else ""
+    return f"<{tag}{kind}>{escape(str(content))}</{tag}>"
 
 
 def _numeric(frame: pd.DataFrame) -> list[bool]:
@@ -153,4 +200,6 @@ def _looks_numeric(cell: Any) -> bool:
 
 
 def _latex(content: Any) -> str:
-    return "".join(LATEX.get(letter, letter) for letter in str(content))
+    text = str(content)
+    indent = r"\quad " if text.startswith(BESIDE) else ""
+    return indent + "".join(LATEX.get(letter, letter) for letter in text.strip())

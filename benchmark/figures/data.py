@@ -1,4 +1,4 @@
-"""The data sets: who behaved how well, where the states lie, and how the relabeled set is made."""
+"""The data sets: what is in them, where the states lie, and how the relabeled set is made."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from benchmark.figures import Figure, style
-from benchmark.figures.views import paper, portraits, return_label, split_rank
+from benchmark.figures.views import paper, portraits, published, splits_in_order
 from benchmark.ledger import Ledger, Portrait
-from benchmark.tables import number, plain
+from benchmark.tables import NONE, missing, number, once, plain
 
 SHOWN_TASKS = 20  # [focalpp Fig. 5a]
 STATE_SPLIT = "expert"  # [focalpp Fig. 5a]
@@ -22,100 +22,65 @@ def dataset_table(ledger: Ledger) -> pd.DataFrame | None:
     for portrait in portraits(ledger):
         info = portrait.info
         score = next(iter(portrait.scores))
-        for split in _splits(portrait, score):
+        sparse = published("environments", portrait.env, "radius")
+        for split in splits_in_order(portrait, score):
             rate = info.get("nonsparse_rate", {}).get(split)
+            most = info.get("transitions", {}).get(split)
             rows.append(
                 {
                     "data set": info["env_label"],
                     "trainer": info["trainer"],
-                    "tasks": len(info["task_set"]["train"]) + len(info["task_set"]["test"]),
+                    "tasks": len(info["task_set"]["params"]),
                     "split": split,
-                    "episodes per task": portrait.arrays[f"return_{split}_{score}"].shape[1],
+                    "episodes": portrait.arrays[f"return_{split}_{score}"].shape[1],
+                    "transitions": most,
+                    "fewest_transitions": info.get("fewest_transitions", {}).get(split, most),
                     "mean return": float(portrait.arrays[f"return_{split}_{score}"].mean()),
-                    "non-sparse share": np.nan if rate is None else float(rate),
-                    "generation, s": float(info["generation_seconds"]),
+                    "radius": info.get("radius", {}).get(split),
+                    "nonsparse": rate,
+                    "paper": published("report", "nonsparse_share") if sparse and rate is not None else None,
+                    "other_radii": _at_radii(info.get("nonsparse_rate_at", {}).get(split, [])),
+                    "generation_seconds": float(info["generation_seconds"]),
                     "sha256": info["sha256"][:12],
                 }
             )
     return pd.DataFrame(rows) if rows else None
 
 
+def _at_radii(rates: list[list[float]]) -> str:
+    """Shares under other readings of the goal radius."""
+    return ", ".join(f"{number(float(rate))} (R = {plain(radius)})" for radius, rate in rates)
+
+
 def show_datasets(frame: pd.DataFrame) -> pd.DataFrame:
-    """The set's own facts once, then a row per split."""
-    shown = frame.map(number)
-    shown["tasks"] = frame["tasks"].map(plain)
-    shown["generation, s"] = frame["generation, s"].map(lambda seconds: f"{seconds:.0f}")
-    repeated = frame["sha256"] == frame["sha256"].shift()
-    for column in ("data set", "trainer", "tasks", "generation, s", "sha256"):
-        shown.loc[repeated, column] = ""
-    return shown
+    """The set's own facts above, a row per split."""
+    facts = [
+        f"{row['data set']}: {row['tasks']} tasks, trainer {row['trainer']}, generated in "
+        f"{row['generation_seconds']:.0f} s, sha256 {row['sha256']}"
+        for _, row in frame.iterrows()
+    ]
+    counts = zip(frame["fewest_transitions"], frame["transitions"], strict=True)
+    shown = {
+        "data set": once(pd.Series(facts)),
+        "split": frame["split"],
+        "episodes per task": frame["episodes"].map(plain),
+        "transitions per task": [_between(*pair) for pair in counts],
+        "mean return": frame["mean return"].map(number),
+        "non-sparse share": frame["nonsparse"].astype(float).map(number),
+        "paper": [
+            "–" if missing(share) else f"about {share:.0%}".replace("%", " %") for share in frame["paper"]
+        ],
+        "share at another radius": frame["other_radii"].replace("", NONE),
+    }
+    empty = [name for name in ("share at another radius",) if (shown[name] == NONE).all()]
+    return pd.DataFrame(shown).drop(columns=empty)
 
 
-def behaviour(ledger: Ledger) -> Any:
-    """Per data set: return by split, the behaviour agents' learning curves, their regret."""
-    found = portraits(ledger)
-    if not found:
-        return None
-    figure, axes = style.panels(3 * len(found), height=2.0)
-    for portrait, row in zip(found, np.array(axes).reshape(-1, 3), strict=True):
-        _draw_returns(row[0], portrait)
-        _draw_checkpoints(row[1], portrait)
-        _draw_regret(row[2], portrait)
-        row[0].set_title(portrait.info["env_label"])
-    return figure
-
-
-def _splits(portrait: Portrait, score: str) -> list[str]:
-    return sorted(portrait.splits(score), key=split_rank)
-
-
-def _draw_returns(axis: Any, portrait: Portrait) -> None:
-    score = next(iter(portrait.scores))
-    splits = _splits(portrait, score)
-    values = [portrait.arrays[f"return_{split}_{score}"].ravel() for split in splits]
-    drawn = axis.violinplot(values, orientation="horizontal", widths=0.85, showextrema=False, points=200)
-    for body in drawn["bodies"]:
-        body.set(facecolor="#7f9fbf", alpha=0.7, edgecolor="#3f5f7f", linewidth=0.5)
-    for place, sample in enumerate(values, start=1):
-        low, middle, high = np.quantile(sample, [0.25, 0.5, 0.75])
-        axis.plot([low, high], [place, place], color="#20364d", linewidth=2, solid_capstyle="butt")
-        axis.plot(middle, place, "o", color="white", markersize=2.4, mec="#20364d", mew=0.7)
-    if f"best_{score}" in portrait.arrays:
-        axis.axvline(portrait.arrays[f"best_{score}"].mean(), **style.BEST)
-    axis.set_yticks(range(1, len(splits) + 1), splits)
-    axis.invert_yaxis()
-    axis.tick_params(axis="y", length=0)
-    axis.set_xlabel(f"episode's {return_label(portrait.scores[score])}")
-
-
-def _draw_checkpoints(axis: Any, portrait: Portrait) -> None:
-    steps, returns = portrait.arrays["checkpoint_steps"], portrait.arrays["checkpoint_returns"]  # [C], [T, C]
-    low, middle, high = np.quantile(returns, [0.1, 0.5, 0.9], axis=0)
-    axis.fill_between(steps, low, high, color="#7f9fbf", alpha=0.4, linewidth=0, label="10–90 % of tasks")
-    axis.plot(steps, middle, color="#20364d", label="median task")
-    if "best_dense" in portrait.arrays:
-        axis.axhline(portrait.arrays["best_dense"].mean(), label="best possible", **style.BEST)
-    axis.set_xlabel("agent steps of a task's own agent")
-    axis.set_ylabel("dense return")
-    axis.grid(axis="y")
-    axis.legend(loc="lower right", fontsize=6.5)
-
-
-def _draw_regret(axis: Any, portrait: Portrait) -> None:
-    if "best_dense" not in portrait.arrays:
-        axis.axis("off")
-        return
-    regret = portrait.arrays["best_dense"] - portrait.arrays["checkpoint_returns"][:, -1]
-    test = np.isin(np.arange(len(regret)), portrait.info["task_set"]["test"])
-    axis.vlines(np.arange(len(regret)), 0, regret, color="#d0d0d0", linewidth=0.6)
-    for member, label, colour in ((~test, "training task", "#0072B2"), (test, "test task", "#D55E00")):
-        axis.plot(
-            np.flatnonzero(member), regret[member], "o", markersize=2.2, mew=0, color=colour, label=label
-        )
-    axis.set_ylim(min(0.0, regret.min()), 1.3 * regret.max())
-    axis.set_xlabel("task")
-    axis.set_ylabel("regret, last checkpoint")
-    axis.legend(loc="upper right", fontsize=6.5, handletextpad=0.1, ncols=2, columnspacing=0.8)
+def _between(fewest: Any, most: Any) -> str:
+    """A count, or the range of it over tasks."""
+    if missing(most):
+        return NONE
+    return f"{most:.0f}" if fewest == most else f"{fewest:.0f}–{most:.0f}"
 
 
 def state_maps(ledger: Ledger) -> Any:
@@ -127,7 +92,7 @@ def state_maps(ledger: Ledger) -> Any:
     for axis, portrait in zip(axes, found, strict=True):
         states = portrait.arrays[f"states_{STATE_SPLIT}"]  # [T, n, 2]
         for place, task in zip(np.linspace(0, 1, SHOWN_TASKS), tasks_in_order(portrait), strict=False):
-            colour = _task_colour(place)
+            colour = style.task_colour(place)
             axis.plot(*states[task].T, ".", color=colour, markersize=2, mew=0, alpha=0.7, rasterized=True)
             _mark_goal(axis, portrait, task, colour)
         style.square_map(axis)
@@ -175,8 +140,8 @@ def _draw_pool(axes: Any, portrait: Portrait) -> None:
     source = portrait.arrays[f"states_{paper()['report']['headline_split']}"]
     dots: dict[str, Any] = {"mew": 0, "rasterized": True}
     for place, task in zip(np.linspace(0, 1, len(tasks)), tasks, strict=True):
-        axes[0].plot(*source[task].T, ".", color=_task_colour(place), markersize=2.2, **dots)
-        _mark_goal(axes[0], portrait, task, _task_colour(place))
+        axes[0].plot(*source[task].T, ".", color=style.task_colour(place), markersize=2.2, **dots)
+        _mark_goal(axes[0], portrait, task, style.task_colour(place))
     axes[1].plot(*pool.T, ".", color="#555555", markersize=1.4, alpha=0.5, **dots)
     for member, colour, label in (
         (absolute, "#b0b0b0", "zero for every task"),
@@ -206,12 +171,6 @@ def tasks_in_order(portrait: Portrait, count: int = SHOWN_TASKS) -> list[int]:
     return [int(task) for task in order[np.unique(np.linspace(0, len(order) - 1, count).astype(int))]]
 
 
-def _task_colour(place: float) -> Any:
-    import matplotlib as mpl
-
-    return mpl.colormaps[style.TASKS](place)
-
-
 def _mark_goal(axis: Any, portrait: Portrait, task: int, colour: Any) -> None:
     if "heading" in portrait.arrays:
         goal = portrait.arrays["heading"][task]
@@ -226,18 +185,9 @@ FIGURES = (
         make=dataset_table,
         show=show_datasets,
         caption="Return is that of the episodes in the data, under the headline score; the non-sparse "
-        "share is that of transitions whose context reward is not zero.",
-        section="Data",
-        needs="bench generate-data --env {envs}",
-    ),
-    Figure(
-        name="behaviour",
-        title="Behaviour policies",
-        kind="figure",
-        make=behaviour,
-        caption="Left: return of every episode by split, all tasks (bar: quartiles, dot: median, line: "
-        "best possible mean). Middle: deterministic return of the tasks' own agents over their training. "
-        "Right: what the last checkpoint of each task falls short of the exact optimum.",
+        "share is that of transitions whose context reward is not zero; the paper sets its goal radii for "
+        "the share named (App. D; where its context is dense, none). Transitions: fewest and most of any "
+        "task, where episodes that end by a fall make them differ.",
         section="Data",
         needs="bench generate-data --env {envs}",
     ),
@@ -247,7 +197,7 @@ FIGURES = (
         kind="figure",
         make=state_maps,
         caption="States of the expert episodes of 20 tasks at equal distances along the first task "
-        "parameter; stars are goals. Where tasks' states lie apart, states alone betray the task.",
+        "parameter, for environments whose observations are a map; stars are goals. Where tasks' states lie apart, states alone betray the task.",
         section="Data",
         needs="bench generate-data --env {envs}",
     ),

@@ -14,6 +14,7 @@ from benchmark.figures.views import (
     by_setting,
     entries,
     headline_split,
+    nothing_held_out,
     return_label,
     split_rank,
 )
@@ -76,6 +77,7 @@ FIGURES = (
         "interquartile mean over seeds × tasks, on its 95 % intervals (thick: stratified bootstrap; thin: "
         "whole seeds). The two can differ, as one averages all tasks and the other their middle half. "
         "Vertical line: best possible mean.",
+        note=nothing_held_out,
         needs="bench run --env {envs} --algo {algos}",
     ),
 )

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from benchmark import metrics
 from benchmark.figures import Figure, style
-from benchmark.figures.views import Entry, by_setting, entries, headline_split, published, report_entries
+from benchmark.figures.views import (
+    Entry,
+    by_setting,
+    entries,
+    headline_split,
+    nothing_held_out,
+    published,
+    report_entries,
+)
 from benchmark.ledger import Ledger
 from benchmark.tables import number, once, with_spread
 
@@ -68,7 +76,7 @@ def embedding_maps(ledger: Ledger) -> Any:
 
     groups = by_setting(chosen)
     across = max(2, *(len(group) for group in groups.values()))
-    size = min(style.PAGE / across, 2.2)
+    size = min(style.PAGE / across, 2.2, 11.0 / len(groups))
     figure, axes = plt.subplots(
         len(groups), across, figsize=(size * across, (size + 0.12) * len(groups) + 0.5), squeeze=False
     )
@@ -94,8 +102,11 @@ def _draw_map(axis: Any, entry: Entry) -> None:
     tasks = order[np.unique(np.linspace(0, len(order) - 1, SHOWN_TASKS).astype(int))]
     points = z[0][tasks, :SHOWN_DRAWS]  # [T', D, Z]
     plane = project(points.reshape(-1, points.shape[-1]))
-    rank = np.repeat(np.linspace(0, 1, len(tasks)), points.shape[1])
-    axis.scatter(*plane.T, c=rank, cmap=style.TASKS, s=3, linewidths=0, rasterized=len(plane) > 2000)
+    own = plane.reshape(len(tasks), -1, 2)  # [T', D, 2]
+    for place, dots in zip(style.task_places(len(tasks)), own, strict=True):
+        axis.plot(
+            *dots.T, ".", color=style.task_colour(place), markersize=2.6 + 1.4 * (len(tasks) < 5), mew=0
+        )
     axis.set_title(entry.label, fontsize=7, loc="center")
     axis.set_xticks([])
     axis.set_yticks([])
@@ -139,8 +150,10 @@ FIGURES = (
         kind="figure",
         make=embedding_maps,
         caption="Each point is the embedding of one context draw, coloured by its task; 20 tasks at equal "
-        "distances along the first task parameter, training and test tasks alike; first seed. t-SNE "
-        "distances between clusters mean nothing: read whether points of one task lie together.",
+        "distances along the first task parameter (or all, where there are fewer), training and test tasks "
+        "alike; first seed. t-SNE distances between clusters mean nothing: read whether points of one task "
+        "lie together.",
+        note=nothing_held_out,
         section="Task embeddings",
         needs="bench run --env {envs} --algo {algos}",
     ),

@@ -12,7 +12,7 @@ from benchmark import metrics
 from benchmark.figures import Figure, style
 from benchmark.figures.views import Entry, by_setting, headline_split, paper, published, report_entries
 from benchmark.ledger import Ledger
-from benchmark.tables import once, plain
+from benchmark.tables import NONE, missing, once, plain
 
 INFORMATIVE, EMPTY, OTHER = "#D55E00", "#0072B2", "#555555"
 
@@ -22,7 +22,7 @@ def weight_densities(ledger: Ledger) -> Any:
     chosen = sorted(report_entries(ledger, "gate_weight"), key=lambda entry: entry.split == headline_split())
     if not chosen:
         return None
-    figure, axes = style.panels(len(chosen), height=1.8)
+    figure, axes = style.panels(len(chosen), columns=4 if len(chosen) > 6 else 3, height=1.8)
     for axis, entry in zip(axes, chosen, strict=True):
         _draw_density(axis, entry)
     style.legend_below(figure, axes)
@@ -57,9 +57,8 @@ def _draw_density(axis: Any, entry: Entry) -> None:
     values = gate_auc(entry)
     spread = f" ({min(values):.3f}–{max(values):.3f})" if len(values) > 1 else ""
     axis.set_title(f"{entry.label}\n{entry.setting}", fontsize=7)
-    axis.text(
-        0.98, 0.97, f"AUC {np.mean(values):.3f}{spread}", ha="right", va="top", transform=axis.transAxes
-    )
+    told = f"AUC {np.mean(values):.3f}{spread}" if np.isfinite(values).all() else "no AUC: one class only"
+    axis.text(0.98, 0.97, told, ha="right", va="top", transform=axis.transAxes, fontsize=6.5)
     axis.set_xlabel("weight (mean 1)")
     axis.set_ylabel("density")
     axis.set_xlim(bins[0], bins[-1])
@@ -68,11 +67,11 @@ def _draw_density(axis: Any, entry: Entry) -> None:
 
 def variance_against_sparsity(ledger: Ledger) -> Any:
     """Variance of z against the sparse share of the context, eq. 34's threshold. [focalpp Fig. 6]"""
-    chosen = report_entries(ledger, "sparsity_variance")
+    chosen = [e for e in report_entries(ledger, "sparsity_variance") if np.isfinite(thresholds(e)).any()]
     if not chosen:
         return None
     groups = by_setting(chosen)
-    figure, axes = style.panels(len(groups), columns=2, height=2.3)
+    figure, axes = style.panels(len(groups), columns=3 if len(groups) > 4 else 2, height=2.2)
     colour = style.colours(ledger)
     for axis, group in zip(axes, groups.values(), strict=True):
         for entry in group:
@@ -81,7 +80,7 @@ def variance_against_sparsity(ledger: Ledger) -> Any:
         axis.set_yscale("log")
         axis.set_xlim(0, 1)
         axis.set_title(group[0].setting)
-        axis.set_xlabel("share of absolutely sparse transitions in the context")
+        axis.set_xlabel("absolutely sparse share of the context")
         axis.set_ylabel("variance of z over context draws")
         axis.grid(axis="y")
     style.legend_below(figure, axes)
@@ -101,10 +100,12 @@ def _draw_variance(axis: Any, entry: Entry, colour: str) -> None:
 
 
 def thresholds(entry: Entry) -> list[float]:
-    """Eq. 34's threshold for every seed, from the variances that the probe measured."""
+    """Eq. 34's threshold for every seed, from the variances that the probe measured; nan without either."""
     nonsparse, sparse = entry.probe("var_nonsparse"), entry.probe("var_sparse")
     assert nonsparse is not None and sparse is not None
-    return [float(value) for value in metrics.sparsity_threshold(nonsparse, sparse)]
+    both = (nonsparse > 0) & (sparse > 0)  # the variance of no transitions is zero
+    found = metrics.sparsity_threshold(np.where(both, nonsparse, np.nan), sparse)
+    return [float(value) for value in found]
 
 
 def gate_table(ledger: Ledger) -> pd.DataFrame | None:
@@ -126,9 +127,13 @@ def show_gates(frame: pd.DataFrame) -> pd.DataFrame:
     shown: dict[str, Any] = {"environment": once(frame["environment"]), "algorithm": frame["algorithm"]}
     for name, title in (("auc", "AUC"), ("threshold", "eq. 34's threshold")):
         columns = [frame[name], frame[f"{name}_low"], frame[f"{name}_high"]]
-        shown[f"{title} (range)"] = [f"{m:.3f} ({a:.3f}–{b:.3f})" for m, a, b in zip(*columns, strict=True)]
+        shown[f"{title} (range)"] = [_ranged(*row) for row in zip(*columns, strict=True)]
         shown[f"paper's {title.split()[-1]}"] = frame[f"paper_{name}"].map(plain)
     return pd.DataFrame(shown)
+
+
+def _ranged(mean: float, low: float, high: float) -> str:
+    return NONE if missing(mean) else f"{mean:.3f} ({low:.3f}–{high:.3f})"
 
 
 FIGURES = (
@@ -154,7 +159,8 @@ FIGURES = (
         "sparse transitions, averaged over tasks and latent dimensions; bold: mean over seeds. Dashed: the "
         "share above which eq. 34 promises that a learned gate lowers the variance, estimated from the "
         "same encoder's embeddings of sparse and non-sparse transitions. Grey band: where the paper's "
-        f"curves cross (about {paper()['report']['sparsity_threshold']}).",
+        f"curves cross (about {paper()['report']['sparsity_threshold']}). Environments where every "
+        "transition is sparse, or none, have no panel.",
         section="Sparse context",
         needs="bench run --env {relabeled_envs} --algo {algos} --split {relabeled}",
     ),

@@ -12,6 +12,7 @@ from benchmark.figures.views import (
     by_setting,
     entries,
     headline_split,
+    nothing_held_out,
     paper,
     portrait_of,
     published,
@@ -140,6 +141,7 @@ FIGURES = (
         caption="Tasks and goal radius (in units of reward; none: dense context) of every training set. "
         "The split into training and test tasks is drawn once and is the same for every algorithm and "
         "seed.",
+        note=nothing_held_out,
         section="Protocol",
         needs="bench run --env {envs}",
     ),

@@ -15,13 +15,14 @@ from benchmark.figures.views import (
     by_setting,
     entries,
     headline_split,
+    nothing_held_out,
     of_role,
     portrait_of,
     published,
     split_rank,
 )
 from benchmark.ledger import Ledger, Portrait
-from benchmark.tables import fixed, interval, once, with_spread
+from benchmark.tables import BESIDE, fixed, interval, once, with_spread
 
 BEHAVIOUR = "behaviour data: "
 
@@ -42,14 +43,16 @@ def summary(ledger: Ledger) -> pd.DataFrame | None:
 
 
 def show_summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean (std) and the paper's, for every environment."""
-    wide = pd.DataFrame({"algorithm": frame["algorithm"].drop_duplicates().tolist()})
-    for environment, own in frame.groupby("environment", sort=False):
-        cells = own.set_index("algorithm").reindex(wide["algorithm"])
-        wide[environment] = [with_spread(*row) for row in zip(cells["mean"], cells["std"], strict=True)]
-        paper = [with_spread(*row) for row in zip(cells["paper_mean"], cells["paper_std"], strict=True)]
-        wide.insert(len(wide.columns), "paper", paper, allow_duplicates=True)
-    return wide
+    """Mean (std) in every environment, and under it the paper's."""
+    rows = []
+    environments = frame["environment"].drop_duplicates()
+    for algorithm, own in frame.groupby("algorithm", sort=False):
+        cells = own.set_index("environment").reindex(environments)
+        for name, mean, std in ((algorithm, "mean", "std"), (BESIDE + "paper", "paper_mean", "paper_std")):
+            if cells[mean].notna().any():
+                numbers = [with_spread(*row) for row in zip(cells[mean], cells[std], strict=True)]
+                rows.append([name, *numbers])
+    return pd.DataFrame(rows, columns=["algorithm", *environments])
 
 
 def other_scores(ledger: Ledger) -> pd.DataFrame | None:
@@ -211,9 +214,10 @@ FIGURES = (
         kind="table",
         make=summary,
         show=show_summary,
-        caption="Headline score on unseen test tasks, mean (standard deviation over seeds), the paper's "
-        "Table 1 beside. The upper yardstick knows the task, the lower one nothing of it: what inference "
+        caption="Headline score on test tasks, mean (standard deviation over seeds), the paper's "
+        "Table 1 under it. The upper yardstick knows the task, the lower one nothing of it: what inference "
         "is worth lies between.",
+        note=nothing_held_out,
         section="Summary",
         needs="bench run --env {envs} --algo {algos}",
     ),
@@ -225,6 +229,7 @@ FIGURES = (
         show=show_returns,
         caption=STATISTICS + " Best possible: the exact optimum of the same test tasks. Behaviour data: "
         "the return of the episodes that the context is drawn from. The paper's column is its Table 1.",
+        note=nothing_held_out,
         needs="bench run --env {envs} --algo {algos}",
     ),
     Figure(

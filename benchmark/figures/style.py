@@ -119,6 +119,17 @@ def legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
         )
 
 
+def task_places(count: int) -> list[float]:
+    """Where so many tasks lie on the scale of colours; a few keep off its ends, which are hard to see."""
+    low, high = (0.0, 1.0) if count > 5 else (0.15, 0.75)
+    return [low + (high - low) * i / max(1, count - 1) for i in range(count)]
+
+
+def task_colour(place: float) -> Any:
+    """The colour of a task at a place between 0 and 1."""
+    return mpl.colormaps[TASKS](place)
+
+
 def square_map(axis: Axes) -> None:
     """A map: equal axes, a light frame, no ticks in the way."""
     axis.set_aspect("equal", adjustable="datalim")

@@ -147,12 +147,31 @@ def portraits(ledger: Ledger) -> list[Portrait]:
     return sorted(ledger.portraits, key=lambda portrait: _place(portrait.env, paper()["environments"]))
 
 
+def splits_in_order(portrait: Portrait, score: str) -> list[str]:
+    """The splits whose episodes a portrait scored so, in the paper's order."""
+    return sorted(portrait.splits(score), key=split_rank)
+
+
 def best_possible(ledger: Ledger, env: str, score: str) -> Array | None:
     """The exact optimum of every test task, where it is known: [T]."""
     portrait = portrait_of(ledger, env)
     if portrait is None or f"best_{score}" not in portrait.arrays:
         return None
     return portrait.arrays[f"best_{score}"][portrait.info["task_set"]["test"]]
+
+
+def nothing_held_out(ledger: Ledger) -> str:
+    """A sentence on environments whose test tasks are the training tasks; nothing where there are none."""
+    cards = {run.env: run.info for run in ledger.runs} | {p.env: p.info for p in ledger.portraits}
+    same = [
+        env for env, card in cards.items() if set(card["task_set"]["train"]) >= {*card["task_set"]["test"]}
+    ]
+    if not same:
+        return ""
+    same.sort(key=lambda env: _place(env, paper()["environments"]))
+    labels = " and ".join(cards[env]["env_label"] for env in same)
+    like = ", as in the paper" if all(env in paper()["environments"] for env in same) else ""
+    return f"In {labels} the test tasks are the training tasks{like}: nothing is held out there."
 
 
 def setting_label(env_label: str, split: str) -> str:
