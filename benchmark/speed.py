@@ -8,10 +8,15 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import gymnasium
+import numpy as np
 import pandas as pd
 import torch
+from gymnasium.vector import SyncVectorEnv
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
@@ -20,30 +25,35 @@ from algorithms.algorithm import Algorithm, Space, Training, algorithms
 from algorithms.behaviour import SacSettings, StackedSac
 from algorithms.learner import start, update
 from benchmark.behaviour_sb3 import sb3_steps_per_second
+from benchmark.evaluate import evaluate
 from benchmark.protocol import DEFAULT_PRESET, resolve
 from datasets.files import write_whole
-from datasets.transitions import Context, MetaBatch, Rows
+from datasets.sampler import Layout, Sampler
+from datasets.splits import SplitData
+from datasets.transitions import Context, MetaBatch, Rows, Transitions
 from envs.family import TaskFamily, families, find_family
 
 SEEDS = (0, 1, 2)
 REPEATS = 7
 PATIENCE = 5.0  # seconds a call is measured for, at least once
 BMM_SHAPES = ((3, 4096, 256, 256), (6, 4096, 256, 256), (3, 8192, 256, 256))
+STEPS = 50
 SB3_STEPS = 300
 SHAPES = (DEFAULT_PRESET, "paper")
 
 
 def measure(device: torch.device, out: Path | None = None) -> pd.DataFrame:
-    """The bmm rate, every algorithm's update at lite and paper shapes, stacked SAC against SB3; one
-    row each.
+    """The bmm rate, every algorithm's update at lite and paper shapes, stepping, evaluation, stacked SAC
+    against SB3; one row each.
     """
-    family = families()[0]
+    plain, simulated = plainest(), largest_body()
     rate = bmm_rate(device)
-    rows = [{"what": "fp32 bmm", "GFLOP/s": rate, "fraction of bmm": 1.0}]
-    jobs = [(preset, algorithm) for preset in SHAPES for algorithm in algorithms()]
-    for preset, algorithm in tqdm(jobs, desc="updates", unit="algorithm"):
+    rows: list[dict[str, object]] = [{"what": "fp32 bmm", "GFLOP/s": rate, "fraction of bmm": 1.0}]
+    jobs = [(algorithm, preset, plain) for preset in SHAPES for algorithm in algorithms()]
+    jobs.append((algorithms()[0], DEFAULT_PRESET, simulated))
+    for algorithm, preset, family in tqdm(jobs, desc="updates", unit="algorithm"):
         rows.append(update_row(algorithm, preset, family, device, rate))
-    rows += trainer_rows(device)
+    rows += stepping_rows(simulated) + evaluation_rows(simulated, device) + trainer_rows(device)
     table = pd.DataFrame(rows)
     if out:
         body = {
@@ -55,6 +65,16 @@ def measure(device: torch.device, out: Path | None = None) -> pd.DataFrame:
         with write_whole(out) as part:
             part.write_text(json.dumps(body, indent=1) + "\n")
     return table.round(3)
+
+
+def plainest() -> TaskFamily:
+    """The family whose observations are narrowest: the updates' own cost, whatever they learn."""
+    return min(families(), key=lambda family: family.obs_dim)
+
+
+def largest_body() -> TaskFamily:
+    """Of the families with simulated bodies the one with most tasks."""
+    return max((family for family in families() if family.model_sha256), key=lambda family: family.tasks)
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
@@ -111,19 +131,93 @@ def update_row(
 ) -> dict[str, object]:
     """Counted GFLOP and the rate of one update of three seeds."""
     numbers = resolve(preset, family.name).training
-    space = Space(family.obs_dim, family.action_dim, len(family.param_names), next_obs_in_context=False)
+    space = Space(family.body_dim, family.action_dim, len(family.param_names), next_obs_in_context=False)
     state, batch = start(algorithm, numbers, space, SEEDS, device), random_batch(numbers, space, device)
     with FlopCounterMode(display=False) as counter:
         update(state, batch)
     gflop = counter.get_total_flops() / 1e9
     took = seconds(lambda: update(state, batch), device)
     return {
-        "what": f"{algorithm.name} update, {preset}, {len(SEEDS)} seeds",
+        "what": f"{algorithm.name} update, {preset}, {len(SEEDS)} seeds, {family.name}",
         "GFLOP": gflop,
         "steps/s": 1 / took,
         "GFLOP/s": gflop / took,
         "fraction of bmm": gflop / took / rate,
     }
+
+
+def stepping_rows(family: TaskFamily) -> list[dict[str, object]]:
+    """World-steps a second of all tasks at once, with start, observations and rewards: one threaded batch
+    against gymnasium's vector of single tasks.
+    """
+    params, seeds = family.sample_params(), np.arange(family.tasks)
+    worlds = family.simulator(params)
+    single = partial(gymnasium.make, f"envs.gym:{family.gym_id()}", disable_env_checker=True)
+    vector = SyncVectorEnv([partial(single, task=task) for task in range(family.tasks)])
+    shape = (STEPS, family.tasks, family.action_dim)
+    actions = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+
+    def ours() -> None:
+        obs = worlds.reset(seeds)
+        for action in actions:
+            next_obs, _ = worlds.step(action)
+            family.reward(obs, action, next_obs, params)
+            obs = next_obs
+
+    def theirs() -> None:
+        vector.reset(seed=[*range(family.tasks)])
+        for action in actions:
+            vector.step(action)
+
+    many, cpu = STEPS * family.tasks, torch.device("cpu")
+    mine, other = many / seconds(ours, cpu), many / seconds(theirs, cpu)
+    about = f"{family.tasks} tasks of {family.name}"
+    return [
+        {"what": f"one batch of {about}", "steps/s": mine, "over one by one": mine / other},
+        {"what": f"SyncVectorEnv of {about}", "steps/s": other, "over one by one": 1.0},
+    ]
+
+
+def evaluation_rows(family: TaskFamily, device: torch.device) -> list[dict[str, object]]:
+    """Episodes a second of a test: every seed × task × episode in one batch, against one after another, of
+    which one episode of each task stands for all.
+    """
+    protocol, task_set, sampler = (
+        resolve(DEFAULT_PRESET, family.name),
+        family.task_set(),
+        random_data(family, device),
+    )
+    space = Space(family.body_dim, family.action_dim, len(family.param_names), family.dynamics_differ)
+
+    def test(seeds: tuple[int, ...], tasks: tuple[int, ...], episodes: int) -> Callable[[], object]:
+        numbers = protocol.training.model_copy(update={"eval_episodes": episodes})
+        state = start(algorithms()[0], numbers, space, seeds, device)
+        return lambda: evaluate(state, seeds, sampler, family, replace(task_set, test=tasks), "random")
+
+    singles = [test(SEEDS[:1], (task,), 1) for task in task_set.test]
+    many = len(SEEDS) * len(task_set.test) * protocol.training.eval_episodes
+    together = many / seconds(test(SEEDS, task_set.test, protocol.training.eval_episodes), device)
+    alone = len(singles) / seconds(lambda: [single() for single in singles], device)
+    return [
+        {
+            "what": f"test of {many} episodes, {family.name}",
+            "episodes/s": together,
+            "over one by one": together / alone,
+        },
+        {"what": f"test one by one, {family.name}", "episodes/s": alone, "over one by one": 1.0},
+    ]
+
+
+def random_data(family: TaskFamily, device: torch.device, rows: int = 1000) -> Sampler:
+    """Data of the right shapes and no meaning."""
+    draw, shape = np.random.default_rng(0), (family.tasks, rows)
+    obs, next_obs = draw.standard_normal((2, *shape, family.obs_dim), dtype=np.float32)
+    action = draw.standard_normal((*shape, family.action_dim), dtype=np.float32)
+    reward = draw.standard_normal(shape, dtype=np.float32)
+    transitions = Transitions(obs, action, reward, next_obs, np.zeros(shape, dtype=bool))
+    data = SplitData(transitions, np.full(family.tasks, rows), reward, family.radius)
+    layout = Layout(family.obs_dim, family.action_dim, family.dynamics_differ, family.place_dim)
+    return Sampler(data, family.sample_params(), layout, device)
 
 
 def trainer_rows(device: torch.device) -> list[dict[str, object]]:
