@@ -9,15 +9,20 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import torch
 from data_fixture import BIRTH, checkpoints, put_data_set, put_task, qualities, small_task_set
 
+from algorithms.behaviour import SacSettings
+from benchmark.generate import generate, packages
 from benchmark.inspect import list_tables, verify_tables
+from datasets.birth import warn_of_other_physics
 from datasets.store import (
     QUALITIES,
     Dataset,
@@ -287,3 +292,53 @@ def test_rewards_broadcast_over_tasks(made: Path) -> None:
     every = dense_reward(FAMILY, rows, dataset.task_set.params[:, None])  # [T, N]
     for task in dataset.tasks:
         np.testing.assert_array_equal(every[task], dense_reward(FAMILY, rows, dataset.task_set.params[task]))
+
+
+# --- the physics of the data
+
+
+BRIEF = {"steps": 2, "warmup_steps": 1, "checkpoint_every": 1}
+
+
+def generated(env: str, data: Path) -> Dataset:
+    """The smoke preset's data with next to no training."""
+    overrides = {f"behaviour.{name}": value for name, value in BRIEF.items()} | {"data.episodes": 1}
+    generate(env, data, preset="smoke", overrides=overrides, trainer="stacked", device=torch.device("cpu"))
+    return open_dataset(data, env)
+
+
+@pytest.mark.parametrize("env", ["point-robot-wind", "sparse-cheetah-dir"])
+def test_the_physics_model_is_kept_where_there_is_one(env: str, tmp_path: Path) -> None:
+    """Headers of point robots are what they were at revision 864abfb, before there were bodies."""
+    dataset = generated(env, tmp_path)
+    model = dataset.family.model_sha256
+    assert dataset.birth.model == (model() if model else None)
+    header, manifest = dataset.read_task(1).header, json.loads((dataset.folder / "manifest.json").read_text())
+    assert header["birth"] == manifest["birth"] == dataset.birth.to_json()
+    if model is None:
+        assert {*header} == {"format", "family", "task", "params", "task_set", "birth"}
+        assert {*header["birth"]} == {"preset", "trainer", "seed", "settings", "packages"}
+        required = {name for name, number in SacSettings.model_fields.items() if number.is_required()}
+        assert {*header["birth"]["settings"]} == required | {"episodes"}
+
+
+def test_data_of_another_mujoco_open_with_a_word_and_are_not_added_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env, now = "sparse-cheetah-dir", packages()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        generated(env, tmp_path / "same")
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmark.generate.packages", lambda: now | {"mujoco": "3.1.4"})
+        with pytest.warns(
+            UserWarning, match=rf"with MuJoCo 3\.1\.4 and this is {re.escape(now['mujoco'])}: .*"
+        ):
+            generated(env, tmp_path)
+    task_file(tmp_path / env, 1).unlink()
+    with pytest.raises(BadInput, match=r'packages.mujoco is "3.1.4" there .*give another folder'):
+        generated(env, tmp_path)
+    assert not task_file(tmp_path / env, 1).exists()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a point moves alike under every version
+        warn_of_other_physics(tmp_path, replace(BIRTH, packages={"mujoco": "3.1.4"}))
