@@ -40,6 +40,8 @@ class SacSettings(BaseModel):
     updates_per_step: int = Field(ge=1)
     worlds: int = Field(1, ge=1)
     """Copies of its task in which each agent acts at once: a step is one step of each."""
+    first_value: Literal["zero", "warmup"] = "zero"
+    """Where critics start: at zero, or at the value of earning the warm-up's mean reward for ever."""
     checkpoint_every: int = Field(ge=1)
     initial_temperature: float = Field(gt=0)
     target_entropy: float
@@ -171,9 +173,19 @@ class StackedSac:
             self.replay[:, self.step * many : (self.step + 1) * many] = row
             self.step += 1
             obs = self.worlds.reset(self._starts(), fell) if fell.any() else next_obs
+            if self.step == self.settings.warmup_steps and self.settings.first_value == "warmup":
+                self._raise_critics()
             if self.step > self.settings.warmup_steps:
                 for index in range(now * ratio, (now + 1) * ratio):
                     self._update(draws.row[:, index], draws.here[:, index], draws.there[:, index])
+
+    def _raise_critics(self) -> None:
+        """Add each agent's mean reward so far, earned for ever, to its critics' last bias."""
+        reward = self.replay.split(self.widths, -1)[2][:, : self.step * self.settings.worlds]  # [S, n, 1]
+        value = reward.mean(1, keepdim=True) / (1 - self.settings.gamma)  # [S, 1, 1]
+        with torch.no_grad():
+            for name in ("critic", "critic_target"):
+                self.nets[name].both.layers[-1].bias += value.repeat(2, 1, 1)
 
     def _starts(self) -> NDArray[np.int64]:
         """A seed a world for a start at this step: [S * W]."""
