@@ -183,7 +183,7 @@ def group_starts(frame: pd.DataFrame) -> set[int]:
 
 
 def _cell(tag: str, content: Any, numeric: bool, wrap: bool = False) -> str:
-    names = " ".join(["n"] * numeric + ["wrap"] * wrap)
+    names = " ".join(["n"] * int(numeric) + ["wrap"] * int(wrap))
     kind = f' class="{names}"' if names else ""
     return f"<{tag}{kind}>{escape(str(content))}</{tag}>"
 

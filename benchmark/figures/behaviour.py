@@ -77,9 +77,10 @@ def _draw_last(axis: Any, portrait: Portrait) -> None:
     axis.margins(x=0.05 if len(values) > 5 else 0.5)
     low, high = (min(0.0, values.min()), values.max()) if known else axis.get_ylim()
     axis.set_ylim(low, high + 0.3 * (high - low))  # room for the legend
+    axis.ticklabel_format(axis="y", useOffset=False)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel("task")
-    axis.set_ylabel("regret, last checkpoint" if known else "dense return, last checkpoint")
+    axis.set_ylabel("regret,\nlast checkpoint" if known else "dense return,\nlast checkpoint")
     axis.legend(loc="upper right", fontsize=6.5, handletextpad=0.1, ncols=2, columnspacing=0.8)
 
 
@@ -123,7 +124,7 @@ def _draw_tasks(axis: Any, portrait: Portrait) -> None:
     if len(order) <= FEW:
         axis.set_xticks(place, [f"{value:+g}".replace("-", "−") for value in first[order]])
         axis.set_xlim(-0.6, len(order) - 0.4)
-    axis.set_xlabel("task by its first parameter" if len(order) > FEW else "task, by parameter")
+    axis.set_xlabel("task, by its first parameter")
     axis.set_ylabel(return_label(portrait.scores[score]).replace(", ", ",\n"))
     axis.set_title(portrait.info["env_label"])
     axis.grid(axis="y")

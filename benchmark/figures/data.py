@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.figures import Figure, style
-from benchmark.figures.views import paper, portraits, published, splits_in_order
+from benchmark.figures.views import headline_split, paper, portraits, published, splits_in_order
 from benchmark.ledger import Ledger, Portrait
 from benchmark.tables import NONE, missing, number, once, plain
 
@@ -22,7 +22,7 @@ def dataset_table(ledger: Ledger) -> pd.DataFrame | None:
     for portrait in portraits(ledger):
         info = portrait.info
         score = next(iter(portrait.scores))
-        sparse = published("environments", portrait.env, "radius")
+        told = published("environments", portrait.env, "radius") and published("report", "nonsparse_share")
         for split in splits_in_order(portrait, score):
             rate = info.get("nonsparse_rate", {}).get(split)
             most = info.get("transitions", {}).get(split)
@@ -38,7 +38,7 @@ def dataset_table(ledger: Ledger) -> pd.DataFrame | None:
                     "mean return": float(portrait.arrays[f"return_{split}_{score}"].mean()),
                     "radius": info.get("radius", {}).get(split),
                     "nonsparse": rate,
-                    "paper": published("report", "nonsparse_share") if sparse and rate is not None else None,
+                    "paper": told if rate is not None and split == headline_split() else None,
                     "other_radii": _at_radii(info.get("nonsparse_rate_at", {}).get(split, [])),
                     "generation_seconds": float(info["generation_seconds"]),
                     "sha256": info["sha256"][:12],
@@ -186,7 +186,7 @@ FIGURES = (
         show=show_datasets,
         caption="Return is that of the episodes in the data, under the headline score; the non-sparse "
         "share is that of transitions whose context reward is not zero; the paper sets its goal radii for "
-        "the share named (App. D; where its context is dense, none). Transitions: fewest and most of any "
+        "the share beside it (App. D; none where its context is dense). Transitions: fewest and most of any "
         "task, where episodes that end by a fall make them differ.",
         section="Data",
         needs="bench generate-data --env {envs}",
@@ -197,7 +197,8 @@ FIGURES = (
         kind="figure",
         make=state_maps,
         caption="States of the expert episodes of 20 tasks at equal distances along the first task "
-        "parameter, for environments whose observations are a map; stars are goals. Where tasks' states lie apart, states alone betray the task.",
+        "parameter, of environments whose observations are a map; stars are goals. Where tasks' states lie "
+        "apart, states alone betray the task.",
         section="Data",
         needs="bench generate-data --env {envs}",
     ),

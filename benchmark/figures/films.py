@@ -45,9 +45,9 @@ def _chosen(ledger: Ledger) -> list[Entry]:
     found: dict[str, Entry] = {}
     best = list(paper()["algorithms"])[-1]
     for entry in entries(ledger, split=headline_split(), role="method"):
-        if "film_obs" in entry.first.probe and _family(entry) is not None:
-            if entry.env not in found or entry.first.algo == best:
-                found[entry.env] = entry
+        drawable = "film_obs" in entry.first.probe and _family(entry) is not None
+        if drawable and (entry.env not in found or entry.first.algo == best):
+            found[entry.env] = entry
     return list(found.values())
 
 
@@ -71,7 +71,7 @@ def _draw_strip(line: Any, frames: Any, obs: Any, steps: Any, family: TaskFamily
         axis.set(xticks=[], yticks=[])
         for spine in axis.spines.values():
             spine.set(visible=True, color=style.QUIET)
-        where = f", x = {seen[-family.place_dim]:.1f} m" if family and family.place_dim else ""
+        where = f", x = {seen[-family.place_dim].round(1) + 0.0:.1f} m" if family and family.place_dim else ""
         axis.set_xlabel(f"step {step}{where}".replace("-", "−"), fontsize=6.5, labelpad=1.5)
 
 
