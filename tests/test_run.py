@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from run_fixture import CPU, smoke_data
 
-from algorithms.algorithm import algorithms, find_algorithm
+from algorithms.algorithm import Training, algorithms, find_algorithm
 from algorithms.attention import Attention
 from benchmark.film import FRAMES, frames
 from benchmark.ledger import Run, read_ledger
@@ -27,7 +27,11 @@ from envs.errors import BadInput
 from envs.rollout import Episodes
 
 __all__ = ["smoke_data"]
-NUMBERS = resolve("smoke", "sparse-point-robot").training
+
+
+def numbers_of_env(env: str) -> Training:
+    """The smoke preset's numbers for an environment."""
+    return resolve("smoke", env).training
 
 
 def spec(
@@ -63,32 +67,32 @@ def test_every_algorithm_runs_on_every_family(env: str, algo: str, smoke_data: P
 
 def check_curves(done: Run) -> None:
     """Both seeds at step 0 and at every test, every loss from the first test on."""
-    curves, scores = done.curves, list(done.scores)
-    assert sorted(zip(curves["seed"], curves["step"], strict=True)) == [
-        (s, t) for s in (0, 1) for t in (0, 10, 20, 30)
-    ]
+    curves, scores, numbers = done.curves, list(done.scores), numbers_of_env(done.env)
+    steps = range(0, numbers.steps + 1, numbers.eval_every)
+    assert sorted(zip(curves["seed"], curves["step"], strict=True)) == [(s, t) for s in (0, 1) for t in steps]
     losses = [column for column in curves if column.startswith("loss_")]
     assert {*curves} == {"seed", "step", *scores, *losses}
     algorithm = find_algorithm(done.algo)
-    expected = {f"loss_{name}" for name in algorithm.control.rates(NUMBERS)}
+    expected = {f"loss_{name}" for name in algorithm.control.rates(numbers)}
     assert {*losses} == expected | ({"loss_task"} if algorithm.task_loss else set())
     tested = curves[curves["step"] > 0]
     assert bool(np.isfinite(tested[[*scores, *expected]]).all(axis=None))
-    if algorithm.task_loss:  # there as long as the encoder learns
-        learns = tested["step"] <= NUMBERS.encoder_steps
-        assert bool((np.isfinite(tested["loss_task"]) == learns).all()) and 0 < learns.mean() < 1
+    if algorithm.task_loss:  # the mean since the last test, there as long as the encoder learns
+        learns = tested["step"] - numbers.eval_every < numbers.encoder_steps
+        assert bool((np.isfinite(tested["loss_task"]) == learns).all())
+        assert learns.any() and learns.all() == (len(steps) == 2)
 
 
 def check_returns(done: Run) -> None:
     """Every test task × episode × context split; the own context's mean is the last point of the curve."""
-    family, returns = find_family(done.env), done.returns
+    family, returns, numbers = find_family(done.env), done.returns, numbers_of_env(done.env)
     tasks, scores = done.info["task_set"]["test"], list(done.scores)
     alike = [split.name for split in splits_of(family) if not split.relabel]
-    keys = {(s, c, t, e) for s in (0, 1) for c in alike for t in tasks for e in range(NUMBERS.eval_episodes)}
+    keys = {(s, c, t, e) for s in (0, 1) for c in alike for t in tasks for e in range(numbers.eval_episodes)}
     assert len(returns) == len(keys)
     assert {*returns[["seed", "context", "task", "episode"]].itertuples(index=False, name=None)} == keys
     own = returns[returns["context"] == done.split].groupby("seed")[scores].mean()
-    last = done.curves[done.curves["step"] == NUMBERS.steps].set_index("seed")[scores]
+    last = done.curves[done.curves["step"] == numbers.steps].set_index("seed")[scores]
     np.testing.assert_allclose(own.loc[[0, 1]], last.loc[[0, 1]], rtol=1e-6)
 
 
@@ -99,20 +103,27 @@ def check_probe(done: Run) -> None:
     if done.role != "method":
         assert not [name for name in probe if not name.startswith("film_")]
         return
-    assert probe["z"].shape[:2] == (2, family.tasks) and probe["z"].shape[3] == NUMBERS.latent
+    assert (
+        probe["z"].shape[:2] == (2, family.tasks) and probe["z"].shape[3] == numbers_of_env(done.env).latent
+    )
     assert float(np.abs(probe["z"]).max()) < 1
     np.testing.assert_allclose(probe["theorem31"][:, 0], probe["theorem31"][:, 1], rtol=1e-4)
     assert bool((np.diff(probe["theorem32"], axis=1) >= -1e-6).all())
+    hardly_moves = (
+        family.model_sha256 is not None
+    )  # so little trained, a body may never get inside its radius
     gated = isinstance(encoder, Attention) and encoder.batch_wise and family.radius is not None
     assert ("gate_weight" in probe) == gated
     assert ("sparsity_variance" in probe) == (family.radius is not None)
     if gated:
         absolute, nonzero = probe["gate_absolute"], probe["gate_nonzero"]
-        assert not bool((absolute & nonzero).any()) and 0 < absolute.mean() < 1
+        assert not bool((absolute & nonzero).any())
+        assert 0 < absolute.mean() and (absolute.mean() < 1 or hardly_moves)
         np.testing.assert_allclose(probe["gate_weight"].mean(1), 1.0, rtol=1e-5)
     if family.radius is not None:
         assert probe["sparsity_variance"].shape == (2, len(probe["sparsity_ratio"]))
-        assert bool((probe["sparsity_variance"] > 0).all()) and bool((probe["var_nonsparse"] > 0).all())
+        assert bool((probe["sparsity_variance"] > 0).all())
+        assert bool((probe["var_nonsparse"] > 0).all()) or hardly_moves
 
 
 def check_film(done: Run) -> None:
