@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from envs.errors import BadInput
+from envs.physics import use_threads
 
 
 def prepare(device: str = "cpu", threads: int | None = None) -> torch.device:
@@ -15,6 +16,7 @@ def prepare(device: str = "cpu", threads: int | None = None) -> torch.device:
         if threads < 1:
             raise BadInput(f"--threads {threads} must be at least 1")
         torch.set_num_threads(threads)
+    use_threads(torch.get_num_threads())
     torch.set_flush_denormal(True)
     try:
         torch.empty(1, device=device)

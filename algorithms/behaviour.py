@@ -129,7 +129,8 @@ class StackedSac:
                 yield self.step, partial(self._policy, noise), partial(self._policy, None)
             if self.step >= self.settings.steps:
                 return
-            self._episode(self._draws(), until=self.step - self.step % every + every)
+            checkpoint = self.step - self.step % every + every
+            self._episode(self._draws(), until=min(checkpoint, self.settings.steps))
 
     @torch.no_grad()
     def _policy(self, noise: Stream | None, obs: Array) -> Array:

@@ -179,7 +179,7 @@ def make_block(order: Block, progress: Callable[[int], object]) -> None:
     steps = np.array([checkpoint.step for checkpoint in seen])
     lost = {}
     for member, task in enumerate(tasks):
-        returns = [checkpoint.returns[member] for checkpoint in seen]
+        returns = [checkpoint.returns[member] + checkpoint.deterministic[member] for checkpoint in seen]
         if not np.isfinite(returns).all():
             lost[task] = steps[int(np.argmin(np.isfinite(returns)))]
             continue

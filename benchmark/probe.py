@@ -91,7 +91,9 @@ def sparsity(
     for ratio in RATIOS:
         contexts = (mixed_context(context, absolute, ratio, size, stream) for _ in range(DRAWS))
         z = [embed(state, mixed, sampler.params[task]) for mixed in contexts]
-        variances.append(torch.stack(z, 2).var(2).mean((1, 2)))  # [S]
+        variance = torch.stack(z, 2).var(2).mean(-1)  # [S, M]
+        lacking = (absolute.all(-1) & bool(ratio < 1)) | (~absolute.any(-1) & bool(ratio > 0))  # [S, M]
+        variances.append(variance.masked_fill(lacking, torch.nan).nanmean(1))  # [S]
     return found | {
         "sparsity_ratio": RATIOS,
         "sparsity_variance": torch.stack(variances, -1),  # [S, R]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ _W = mujoco.mjtWarning
 DIVERGED = [int(kind) for kind in (_W.mjWARN_BADQPOS, _W.mjWARN_BADQVEL, _W.mjWARN_BADQACC)]
 """What MuJoCo counts when it gives up on a state and starts that simulation over."""
 
-_threads = 0
+_threads = 1
 
 
 def use_threads(threads: int) -> None:
@@ -92,7 +91,7 @@ class Physics:
 
     def __init__(self, body: Body, worlds: int, fields: Mapping[str, Array] | None = None) -> None:
         self.body, self.model = body, compiled(body)[0]
-        self.batch = Batch(self.model, worlds, min(worlds, _threads or len(os.sched_getaffinity(0))))
+        self.batch = Batch(self.model, worlds, min(worlds, _threads))
         for name, values in (fields or {}).items():
             self.batch.expand(name)[:] = values  # derived constants stay the model's, as in the authors' code
         self.qpos, self.qvel, self.ctrl = (self.batch.bind(name) for name in ("qpos", "qvel", "ctrl"))

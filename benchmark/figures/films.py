@@ -94,7 +94,7 @@ FIGURES = (
         "parameter, from the start to the fall or the horizon. The camera goes with the body; x is where it "
         "is along the track.",
         note=nothing_held_out,
-        section="Results",
+        section="Learning",
         needs="bench run --env {envs} --algo {algos}",
     ),
 )
