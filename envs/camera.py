@@ -77,6 +77,7 @@ def stage(body: Body) -> Any:
     model.vis.headlight.diffuse[:] = 0.2
     model.light_diffuse[:] = 0.6
     model.stat.extent = NEAR  # shadows are cast no farther than this
+    model.vis.map.shadowclip = 0.8
     for texture in range(model.ntex):
         start = model.tex_adr[texture]
         size = model.tex_height[texture] * model.tex_width[texture] * model.tex_nchannel[texture]

@@ -31,8 +31,8 @@ from ledger_fixture import (
 
 from benchmark import drawing, tables
 from benchmark.figures import SECTIONS, Absent, Figure, films, style
-from benchmark.figures.behaviour import returns_by_task
 from benchmark.figures.data import dataset_table, show_datasets, state_maps
+from benchmark.figures.data_behaviour import returns_by_task
 from benchmark.figures.gates import gate_table, variance_against_sparsity
 from benchmark.figures.returns import headline_returns, show_summary, summary
 from benchmark.figures.shift import shifted_returns
