@@ -63,6 +63,8 @@ class Training(BaseModel):
     reward_scale: float = Field(gt=0)
     temperature: float = Field(ge=0)
     tau: float = Field(gt=0, le=1)
+    divergence: Literal["dual", "primal"]
+    """How the policy's KL divergence from the data's is estimated: by a critic, or from a fitted policy."""
     strength: float = Field(ge=0)
     """Behaviour regularisation at the start; 0 switches it off."""
     strength_max: float = Field(ge=0)

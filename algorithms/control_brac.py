@@ -1,7 +1,7 @@
 """Behaviour-regularised SAC: the policy pays for its KL divergence from the data's (BRAC, Wu et al., 2019).
 
-The divergence is a critic's dual estimate, so that no behaviour policy is fitted, and its weight, the
-strength, adapts.
+The divergence is a critic's dual estimate, as in FOCAL, or the primal one, from a policy fitted to the data.
+Its weight, the strength, adapts.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,22 @@ from torch.nn import functional
 
 from algorithms.algorithm import Losses, Nets, Space, Training
 from algorithms.control_sac import Sac
-from algorithms.policy import clamp_through
+from algorithms.policy import Sampled, clamp_through, split_head
 from algorithms.stack import StackedMLP
 from datasets.randomness import Stream
 from datasets.transitions import Rows
+
+Head = tuple[Tensor, Tensor]
+"""Mean and log standard deviation before the squashing."""
+FITTED_LOG_STD = (-5.0, 2.0)
+ALMOST = 0.999  # actions are pulled this near to the edge before they are unsquashed
+
+
+class Divergence(NamedTuple):
+    """The policy's divergence from the data's in every row, and what trains the estimate."""
+
+    price: Tensor  # [S, N, 1]  reaches the policy alone
+    losses: Losses
 
 
 def log_softplus(score: Tensor) -> Tensor:
@@ -50,6 +62,27 @@ def divergence_loss(divergence: Tensor, size: Tensor, penalty: float) -> Tensor:
     return (penalty * (size - 1).clamp(min=0).square() - divergence).mean((1, 2))
 
 
+def gaussian_kl(policy: Head, data: Head) -> Tensor:
+    """KL(policy || data) of two tanh-Gaussians, in nats, exactly: the squashing cancels.
+
+    [S, N, A] each -> [S, N, 1].
+    """
+    (mean, log_std), (data_mean, data_log_std) = policy, data
+    spread = (2 * (log_std - data_log_std)).exp()
+    apart = ((mean - data_mean) / data_log_std.exp()).square()
+    return (data_log_std - log_std + 0.5 * (spread + apart - 1)).sum(-1, keepdim=True)
+
+
+def imitation_loss(head: Head, action: Tensor) -> Tensor:
+    """Minus the log density of the data's actions under a tanh-Gaussian, but for the squashing's constant.
+
+    [S, N, A] -> [S].
+    """
+    mean, log_std = head
+    raw = action.clamp(-ALMOST, ALMOST).atanh()
+    return (0.5 * ((raw - mean) / log_std.exp()).square() + log_std).sum(-1).mean(-1)
+
+
 def strength_loss(log_strength: Tensor, divergence: Tensor, target: float, largest: float) -> Tensor:
     """Strengthen where the divergence exceeds the target, up to the largest; weaken where it falls short.
 
@@ -62,7 +95,7 @@ def strength_loss(log_strength: Tensor, divergence: Tensor, target: float, large
 
 @dataclass(frozen=True)
 class Brac:
-    """SAC with a divergence critic and a strength; without either where the preset's strength is 0."""
+    """SAC with an estimate of divergence and a strength; without either where the preset's strength is 0."""
 
     log_std_low: float = Sac.log_std_low
     log_std_high: float = Sac.log_std_high
@@ -81,12 +114,13 @@ class Brac:
         return Sac(self.log_std_low, self.log_std_high, self.shrink)
 
     def build(self, space: Space, latent: int, numbers: Training, stream: Stream) -> dict[str, nn.Module]:
-        """SAC's networks, the divergence critic, and the log strength [S, 1, 1]."""
+        """SAC's networks, the divergence critic or the fitted policy, and the log strength [S, 1, 1]."""
         nets = self.sac.build(space, latent, numbers, stream)
         if numbers.strength:
-            inputs = space.obs + latent + space.action
+            state, action = space.obs + latent, space.action
             log_strength = torch.full((len(stream.generators), 1, 1), math.log(numbers.strength))
-            nets["divergence"] = StackedMLP(inputs, numbers.hidden, 1, stream)
+            widths = (state + action, 1) if numbers.divergence == "dual" else (state, 2 * action)
+            nets["divergence"] = StackedMLP(widths[0], numbers.hidden, widths[1], stream)
             nets["strength"] = nn.ParameterList([log_strength])
         return nets
 
@@ -96,8 +130,9 @@ class Brac:
         return self.sac.rates(numbers) | (own if numbers.strength else {})
 
     def noise_width(self, space: Space, numbers: Training) -> int:
-        """One number for each of the action's, and one that mixes it with the data's."""
-        return self.sac.noise_width(space, numbers) + bool(numbers.strength)
+        """One number for each of the action's; the dual has one more, that mixes it with the data's."""
+        dual = numbers.strength > 0 and numbers.divergence == "dual"
+        return self.sac.noise_width(space, numbers) + dual
 
     def losses(
         self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training
@@ -109,27 +144,46 @@ class Brac:
         # departs: at the widest a hard clamp leaves no gradient to narrow by; 2 of 12 toy seeds stood there
         # for good, with 30 times the strength of the others; none does with this clamp
         clamp = clamp_through if self.clamp == "through" else torch.clamp
-        drawn = self.sac.draw(nets, state["policy"], noise[..., :-1], clamp)
-        apart, share = drawn.action.detach(), torch.special.ndtr(noise[..., -1:])  # uniform on (0, 1)
-
-        critic, actions = nets["divergence"], torch.cat([rows.action, apart], 1)  # [S, 2N, A]
-        scores = critic(torch.cat([state["divergence"].repeat(1, 2, 1), actions], -1))
-        data, policy = scores.chunk(2, 1)  # [S, N, 1] each
-        divergence = kl_dual(policy, data)
-        size = self._size(critic, state["divergence"], torch.lerp(rows.action, apart, share))
+        drawn = self.sac.draw(nets, state["policy"], noise[..., : rows.action.shape[-1]], clamp)
+        estimate = self._dual if numbers.divergence == "dual" else self._primal
+        divergence = estimate(nets["divergence"], rows, state, drawn, noise)
 
         strength = nets["strength"][0].detach().exp().clamp(max=numbers.strength_max)  # [S, 1, 1]
-        chosen = critic(torch.cat([state["policy"], drawn.action], -1), frozen=True)
-        price = strength * kl_dual(chosen, data.detach())  # [S, N, 1]
+        price = strength * divergence.price  # [S, N, 1]
         toll = price.detach() if self.value_penalty else 0.0
         losses = self.sac.losses_of(nets, rows, z, drawn, numbers, toll)
-        return losses | {
-            "policy": losses["policy"] + price.mean((1, 2)),
-            "divergence": divergence_loss(divergence, size, self.penalty),
-            "strength": strength_loss(
-                nets["strength"][0], divergence, numbers.target_divergence, numbers.strength_max
-            ),
-        }
+        return (
+            losses
+            | divergence.losses
+            | {
+                "policy": losses["policy"] + price.mean((1, 2)),
+                "strength": strength_loss(
+                    nets["strength"][0], divergence.price, numbers.target_divergence, numbers.strength_max
+                ),
+            }
+        )
+
+    def _dual(
+        self, critic: StackedMLP, rows: Rows, state: Mapping[str, Tensor], drawn: Sampled, noise: Tensor
+    ) -> Divergence:
+        """The critic's bound, at one draw of the policy and the data's action in every row."""
+        apart, share = drawn.action.detach(), torch.special.ndtr(noise[..., -1:])  # uniform on (0, 1)
+        actions = torch.cat([rows.action, apart], 1)  # [S, 2N, A]
+        scores = critic(torch.cat([state["divergence"].repeat(1, 2, 1), actions], -1))
+        data, policy = scores.chunk(2, 1)  # [S, N, 1] each
+        size = self._size(critic, state["divergence"], torch.lerp(rows.action, apart, share))
+        chosen = critic(torch.cat([state["policy"], drawn.action], -1), frozen=True)
+        loss = divergence_loss(kl_dual(policy, data), size, self.penalty)
+        return Divergence(kl_dual(chosen, data.detach()), {"divergence": loss})
+
+    def _primal(
+        self, fitted: StackedMLP, rows: Rows, state: Mapping[str, Tensor], drawn: Sampled, noise: Tensor
+    ) -> Divergence:
+        """The exact divergence from a policy that is fitted to the data's actions."""
+        head = split_head(fitted(state["divergence"]), *FITTED_LOG_STD, clamp_through)
+        still = (head[0].detach(), head[1].detach())
+        price = gaussian_kl((drawn.mean, drawn.log_std), still)
+        return Divergence(price, {"divergence": imitation_loss(head, rows.action)})
 
     def _size(self, critic: nn.Module, state: Tensor, action: Tensor) -> Tensor:
         """What is penalised, at mixed actions.  [S, N, O + Z], [S, N, A] -> [S, N, 1]."""

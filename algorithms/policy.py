@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,9 +23,27 @@ class Sampled(NamedTuple):
 Clamp = Callable[[Tensor, float, float], Tensor]
 
 
+class _LeadBack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.bounds = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (x,), (low, high), (grad,) = ctx.saved_tensors, ctx.bounds, grads
+        outwards = ((x > high) & (grad < 0)) | ((x < low) & (grad > 0))
+        return grad.masked_fill(outwards, 0.0), None, None
+
+
 def clamp_through(x: Tensor, low: float, high: float) -> Tensor:
-    """The clamped value with x's own gradient, so that what lies outside can be led back."""
-    return x + (x.clamp(low, high) - x).detach()
+    """The clamped value; gradient passes but where it would lead further out: what is outside can return.
+
+    Passed everywhere, it drives what is best beyond a bound out without end, and the network with it.
+    """
+    clamped: Tensor = _LeadBack.apply(x, low, high)
+    return clamped
 
 
 def split_head(head: Tensor, low: float, high: float, clamp: Clamp = torch.clamp) -> tuple[Tensor, Tensor]:

@@ -270,6 +270,16 @@ def divergence_loss(policy: Vector, data: Vector, sizes: Vector, penalty: float)
     return total / len(policy)
 
 
+def imitation_loss(mean: Matrix, log_std: Matrix, action: Matrix, almost: float) -> float:
+    """Minus the mean log density of squashed actions, without what depends on the actions alone."""
+    total = 0.0
+    for n in range(len(action)):
+        for a in range(len(action[n])):
+            raw = math.atanh(min(max(action[n][a], -almost), almost))
+            total += 0.5 * ((raw - mean[n][a]) / math.exp(log_std[n][a])) ** 2 + log_std[n][a]
+    return total / len(action)
+
+
 def strength_loss(log_strength: float, divergence: Vector, target: float, largest: float) -> float:
     """-log alpha (D - target), without what would raise an alpha that is at its largest."""
     excess = mean(divergence) - target

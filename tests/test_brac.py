@@ -21,15 +21,27 @@ from test_equations import SCALES, close, draws, mlp_by_neuron
 from test_stack import of_member
 
 from algorithms.algorithm import Algorithm, algorithms, find_algorithm
-from algorithms.control_brac import Brac, divergence_loss, kl_dual, log_softplus, steepness, strength_loss
+from algorithms.control_brac import (
+    ALMOST,
+    Brac,
+    divergence_loss,
+    gaussian_kl,
+    imitation_loss,
+    kl_dual,
+    log_softplus,
+    steepness,
+    strength_loss,
+)
 from algorithms.control_sac import Sac
 from algorithms.learner import State, losses, start, update
+from algorithms.policy import clamp_through
 from algorithms.stack import StackedMLP
 from datasets.randomness import Stream
 from datasets.sampler import Layout, Sampler
 
 __all__ = ["float64"]
-ON = numbers(strength=1.0)
+ON = {kind: numbers(strength=1.0, divergence=kind) for kind in ("dual", "primal")}
+every_estimate = pytest.mark.parametrize("kind", ON)
 OPTIONS: list[dict[str, Any]] = [{}, {"penalise": "value"}, {"value_penalty": True}, {"clamp": "hard"}]
 every_option = pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options) or "plain")
 
@@ -117,6 +129,40 @@ def test_steepness_is_the_gradients_length_and_can_be_descended() -> None:
     assert float(slope[1, 2, 3]) == pytest.approx((moved[0] - moved[1]) / (2 * step), rel=1e-5, abs=1e-8)
 
 
+def test_gaussian_kl_is_that_of_the_squashed_policies() -> None:
+    """By integration over actions, where the squashing stands in both densities."""
+    mean, log_std, other, other_log_std = (draws(i, 1, 3, 1, scale=0.5) for i in range(4))
+    found = gaussian_kl((mean, log_std), (other, other_log_std))
+    raw = np.linspace(-9, 9, 20_001)
+    action, slope = np.tanh(raw), 1 - np.tanh(raw) ** 2
+    for n in range(3):
+        ours, theirs = (
+            stats.norm(float(m[0, n, 0]), math.exp(float(s[0, n, 0]))).logpdf(raw) - np.log(slope)
+            for m, s in ((mean, log_std), (other, other_log_std))
+        )
+        assert float(found[0, n, 0]) == pytest.approx(
+            np.trapezoid(np.exp(ours) * (ours - theirs), action), abs=1e-5
+        )
+
+
+@given(st.integers(0, 2**32))
+def test_imitation_loss(seed: int) -> None:
+    mean, log_std, action = draws(seed, 2, 5, 3), draws(seed + 1, 2, 5, 3), draws(seed + 2, 2, 5, 3).tanh()
+    found = imitation_loss((mean, log_std), action)
+    for s in range(2):
+        close(found[s], oracles.imitation_loss(*(x[s].tolist() for x in (mean, log_std, action)), ALMOST))
+
+
+def test_a_clamp_that_leads_back_lets_nothing_run_away() -> None:
+    """Inside it is the identity; outside, gradient passes only towards the inside."""
+    x = torch.tensor([-3.0, -3.0, 0.5, 0.5, 4.0, 4.0], requires_grad=True)
+    pull = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])  # descent goes against it
+    clamped = clamp_through(x, -1.0, 1.0)
+    assert clamped.tolist() == [-1.0, -1.0, 0.5, 0.5, 1.0, 1.0]
+    (slope,) = torch.autograd.grad((clamped * pull).sum(), x)
+    assert slope.tolist() == [0.0, -1.0, 1.0, -1.0, 1.0, 0.0]
+
+
 # --- the learner
 
 
@@ -129,12 +175,15 @@ def test_strength_zero_is_sac_bit_for_bit(algorithm: Algorithm) -> None:
     assert all(map(torch.equal, ours.noise.state(), theirs.noise.state()))
 
 
+@every_estimate
 @every_option
 @pytest.mark.parametrize("joint", [(), ("critic",), ("value", "policy", "divergence")])
-def test_a_loss_reaches_its_own_network_alone(options: dict[str, Any], joint: tuple[str, ...]) -> None:
-    state, batch = begun(replace(focal(**options), encoder_learns_from=joint), training=ON)
+def test_a_loss_reaches_its_own_network_alone(
+    options: dict[str, Any], joint: tuple[str, ...], kind: str
+) -> None:
+    state, batch = begun(replace(focal(**options), encoder_learns_from=joint), training=ON[kind])
     found = losses(state, batch)
-    assert found.keys() == {"task", *focal().control.rates(ON)}
+    assert found.keys() == {"task", *focal().control.rates(ON[kind])}
     for name, loss in found.items():
         assert loss.shape == (len(SEEDS),) and bool(loss.isfinite().all())
         own = "encoder" if name == "task" else name
@@ -142,12 +191,13 @@ def test_a_loss_reaches_its_own_network_alone(options: dict[str, Any], joint: tu
 
 
 @pytest.mark.usefixtures("float64")
+@every_estimate
 @every_option
-def test_a_stack_of_seeds_is_each_seed_alone(options: dict[str, Any]) -> None:
-    together = ran(focal(**options), ON, (5, 1, 9))
+def test_a_stack_of_seeds_is_each_seed_alone(options: dict[str, Any], kind: str) -> None:
+    together = ran(focal(**options), ON[kind], (5, 1, 9))
     for member, seed in enumerate((5, 1, 9)):
         for (name, ours), (_, theirs) in zip(
-            parameters(together), parameters(ran(focal(**options), ON, (seed,))), strict=True
+            parameters(together), parameters(ran(focal(**options), ON[kind], (seed,))), strict=True
         ):
             mine = of_member(ours, member, 3)
             torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-9, msg=f"{name} of seed {seed}")
@@ -156,7 +206,7 @@ def test_a_stack_of_seeds_is_each_seed_alone(options: dict[str, Any]) -> None:
 @pytest.mark.usefixtures("float64")
 def test_the_policy_climbs_as_sac_less_strength_times_divergence() -> None:
     """At one point of parameters; the value pays too where it is told to, and nothing else changes."""
-    state, batch = begun(focal(), training=ON)
+    state, batch = begun(focal(), training=ON["dual"])
     before = state.noise.state()
 
     def terms(control: Any) -> dict[str, torch.Tensor]:
@@ -196,11 +246,18 @@ def one_sided_sampler() -> Sampler:
     return Sampler(split, np.zeros((6, SPACE.params)), Layout(SPACE.obs, SPACE.action, True), CPU)
 
 
-def distance(strength: float, **options: Any) -> torch.Tensor:
+def distance(strength: float, kind: str = "dual", **options: Any) -> torch.Tensor:
     """From the behaviour's actions to those of a policy trained on them, mean over states: [S]."""
     rates = dict.fromkeys(("actor_lr", "critic_lr", "divergence_lr"), 5e-3)
     training = numbers(
-        steps=300, discount=0.3, tau=0.1, width=32, strength=strength, strength_lr=0.05, **rates
+        steps=300,
+        discount=0.3,
+        tau=0.1,
+        width=32,
+        strength=strength,
+        strength_lr=0.05,
+        divergence=kind,
+        **rates,
     )
     algorithm = replace(find_algorithm("blind"), control=Brac(**options))
     state, sampler = start(algorithm, training, SPACE, (0, 1, 2), CPU), one_sided_sampler()
@@ -211,7 +268,9 @@ def distance(strength: float, **options: Any) -> torch.Tensor:
     return (algorithm.control.act(state.nets, obs, z) - torch.tensor(HERE)).norm(dim=-1).mean(1).detach()
 
 
-@pytest.mark.parametrize("options", [{}, {"penalise": "value"}, {"value_penalty": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"penalise": "value"}, {"value_penalty": True}, {"kind": "primal"}], ids=str
+)
 def test_it_stays_near_the_data_where_a_critic_misleads(options: dict[str, Any]) -> None:
     assert float(distance(0.0).min()) > 1.0  # plain SAC ends in the corner, 1.4 away
     assert float(distance(1.0, **options).max()) < 0.5
