@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from envs.camera import filmed
@@ -44,23 +46,29 @@ def uniform_speeds() -> Array:
     return np.random.RandomState(1337).uniform(0.0, TOP_SPEED, (100, 1))
 
 
-def _family(**own: object) -> TaskFamily:
-    """What the cheetahs share."""
-    shared = {
-        "obs_dim": 18,  # 8 positions, 9 velocities, the place
-        "action_dim": 6,
-        "horizon": 200,
-        "place_dim": 1,
-        "simulator": lambda params: Physics(CHEETAH, len(params)),
-        "scores": (DENSE,),
-        "film": filmed(CHEETAH),
-        "model_sha256": lambda: model_sha256(CHEETAH),
-    }
-    return TaskFamily(**(shared | own))  # type: ignore[arg-type]
-
+VELOCITY = TaskFamily(
+    name="sparse-cheetah-vel",
+    label="Sparse-Cheetah-Vel",
+    obs_dim=18,  # 8 positions, 9 velocities, the place
+    action_dim=6,
+    horizon=200,
+    param_names=("speed",),
+    train_tasks=80,
+    test_tasks=20,
+    sample_params=uniform_speeds,
+    simulator=lambda params: Physics(CHEETAH, len(params)),
+    reward=speed_reward,
+    scores=(DENSE,),
+    place_dim=1,
+    radius=-0.1,  # [focalpp Table 5]
+    film=filmed(CHEETAH),
+    model_sha256=lambda: model_sha256(CHEETAH),
+)
 
 FAMILIES = (
-    _family(
+    VELOCITY,
+    replace(
+        VELOCITY,
         name="sparse-cheetah-dir",
         label="Sparse-Cheetah-Fwd-Back",
         param_names=("direction",),
@@ -71,15 +79,5 @@ FAMILIES = (
         reward=direction_reward,
         radius=6.0,  # [focalpp Table 5]
         other_radii=(0.5,),  # the authors' code
-    ),
-    _family(
-        name="sparse-cheetah-vel",
-        label="Sparse-Cheetah-Vel",
-        param_names=("speed",),
-        train_tasks=80,
-        test_tasks=20,
-        sample_params=uniform_speeds,
-        reward=speed_reward,
-        radius=-0.1,  # [focalpp Table 5]
     ),
 )
