@@ -83,8 +83,8 @@ def auc(score: ArrayLike, positive: ArrayLike) -> float:
 
 
 def normalised(value: ArrayLike, lower: float, upper: float) -> Any:
-    """0 at the lower yardstick, 1 at the upper; nan where the two coincide."""
-    return (np.asarray(value) - lower) / (upper - lower) if upper != lower else np.full_like(value, np.nan)
+    """0 at the lower yardstick, 1 at the upper; nan where the upper is not above the lower."""
+    return (np.asarray(value) - lower) / (upper - lower) if upper > lower else np.full_like(value, np.nan)
 
 
 def embedding_variance(z: ArrayLike) -> float:

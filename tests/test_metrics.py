@@ -93,6 +93,7 @@ def test_normalised_between_the_yardsticks() -> None:
     value = metrics.normalised([-5.5, -5.0, -5.25], lower=-5.5, upper=-5.0)
     np.testing.assert_allclose(value, [0.0, 1.0, 0.5])
     assert np.isnan(metrics.normalised(1.0, lower=2.0, upper=2.0))
+    assert np.isnan(metrics.normalised(1.0, lower=2.0, upper=1.5))  # yardsticks that measure nothing
 
 
 def test_variances_against_literal_loops() -> None:

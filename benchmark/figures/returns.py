@@ -204,7 +204,8 @@ STATISTICS = (
     "interquartile mean over seeds × tasks, with two bootstrap intervals: stratified, where every task "
     "draws its own seeds, and with whole seeds, which keeps together what the tasks of a seed share (with "
     "three seeds about the range of the seeds). Normalised: 0 is the lower yardstick (no task "
-    "information), 1 the upper (true task parameters)."
+    "information), 1 the upper (true task parameters); a dash where the upper is not above the lower, and "
+    "there is nothing to measure between them."
 )
 
 FIGURES = (
