@@ -165,11 +165,12 @@ def timed_learning(
 
     torch.set_num_threads(1)
     agent = make_agent(find_family(family), task_set, task, settings, seed=0)
-    learn(agent, settings.warmup_steps + 10)  # past the random steps and torch's first, slow updates
+    many = settings.worlds  # SB3 counts each world's step
+    learn(agent, (settings.warmup_steps + 10) * many)  # past the random steps and torch's first, slow updates
     try:
         ready.wait(START_LIMIT)
     except BrokenBarrierError as broken:
         raise BadInput(f"a timed process was not ready within {START_LIMIT:.0f} s; run it again") from broken
     start = time.perf_counter()
-    learn(agent, steps)
+    learn(agent, steps * many)
     return time.perf_counter() - start
