@@ -177,11 +177,11 @@ def make_block(order: Block, progress: Callable[[int], object]) -> None:
         progress(len(tasks) * (step - (seen[-1].step if seen else 0)))
         seen.append(_roll(family, task_set, tasks, step, sample, mean, order.protocol))
     steps = np.array([checkpoint.step for checkpoint in seen])
-    lost = {}
+    lost = []
     for member, task in enumerate(tasks):
         returns = [checkpoint.returns[member] + checkpoint.deterministic[member] for checkpoint in seen]
         if not np.isfinite(returns).all():
-            lost[task] = steps[int(np.argmin(np.isfinite(returns)))]
+            lost.append(f"task {task} diverged by step {steps[int(np.argmin(np.isfinite(returns)))]}")
             continue
         curve = Checkpoints(
             steps,
@@ -191,10 +191,10 @@ def make_block(order: Block, progress: Callable[[int], object]) -> None:
         if task in order.missing:
             chosen = _qualities(seen, member, curve, len(tasks))
             write_task(order.folder, family, task_set, task, chosen, curve, order.birth)
-    for task, step in lost.items():
+    if lost:
         raise BadInput(
-            f"the physics of {family.name} task {task} diverged by step {step} (seed {order.birth.seed}); "
-            "its neighbours are whole; lower behaviour.lr or choose another behaviour.seed, with --set"
+            f"the physics of {family.name} {', '.join(lost)} (seed {order.birth.seed}); all other tasks are "
+            "whole; lower behaviour.lr or choose another behaviour.seed, with --set and in another folder"
         )
 
 

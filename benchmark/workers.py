@@ -5,8 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from multiprocessing.sharedctypes import Synchronized
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from algorithms.accelerate import prepare
+from envs.errors import BadInput
 
 Order = TypeVar("Order")
 Work = Callable[[Order, Callable[[int], object]], None]
@@ -28,17 +30,21 @@ def do_all(
 ) -> None:
     """Do every order on one thread, here where one worker is enough; `finished` is called after each.
 
-    An order comes out the same to the last bit, however many workers and other orders there are.
+    An order comes out the same to the last bit, however many workers and other orders there are.  One that is
+    refused (BadInput) stops no other: the first refusal is raised when all are done.
     """
+    refused: list[BadInput] = []
     if min(workers, len(orders)) <= 1:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             for order in orders:
-                work(order, bar.update)
+                with _noted(refused):
+                    work(order, bar.update)
                 finished()
         finally:
             torch.set_num_threads(threads)
+        _raise_first(refused)
         return
     context = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads half-made
     counter = context.Value("q", 0)
@@ -49,11 +55,27 @@ def do_all(
                 done, waiting = wait(waiting, timeout=POLL, return_when=FIRST_COMPLETED)
                 bar.update(counter.value - bar.n)
                 for job in done:
-                    job.result()
+                    with _noted(refused):
+                        job.result()
                     finished()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    _raise_first(refused)
+
+
+@contextmanager
+def _noted(refused: list[BadInput]) -> Iterator[None]:
+    """Keep a refusal for later."""
+    try:
+        yield
+    except BadInput as error:
+        refused.append(error)
+
+
+def _raise_first(refused: list[BadInput]) -> None:
+    if refused:
+        raise refused[0]
 
 
 def _begin(counter: Synchronized[int]) -> None:

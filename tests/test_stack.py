@@ -78,14 +78,17 @@ def test_agents_of_all_tasks_are_each_agent_alone(family: TaskFamily, worlds: in
     assert [step for step, _, _ in agents.train()] == [0, 30, 60]
     assert agents.step == settings.steps
     random = settings.warmup_steps * worlds
+    # bodies in contact magnify the last bits of an action; points do not
+    loose = {"rtol": 1e-2, "atol": 1e-2} if family.model_sha256 else {"rtol": 1e-3, "atol": 1e-4}
+    weights = {"rtol": 1e-3, "atol": 1e-3} if family.model_sha256 else {"rtol": 1e-3, "atol": 1e-4}
     for member, task in enumerate(tasks):
         alone = StackedSac(family, params, [task], settings, CPU)
         assert len(list(alone.train())) == 3
         assert torch.equal(agents.replay[member, :random], alone.replay[0, :random])
-        torch.testing.assert_close(agents.replay[member], alone.replay[0], rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(agents.replay[member], alone.replay[0], **loose)
         for name, net in agents.nets.items():
             for ours, theirs in zip(net.parameters(), alone.nets[name].parameters(), strict=True):
-                torch.testing.assert_close(of_member(ours, member, 3), theirs, rtol=1e-3, atol=1e-3, msg=name)
+                torch.testing.assert_close(of_member(ours, member, 3), theirs, **weights, msg=name)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
+
+from benchmark.workers import do_all
+from envs.errors import BadInput
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [
@@ -43,6 +48,25 @@ def alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def refuse_odd(order: int, progress: Callable[[int], object]) -> None:
+    """Work that leaves a file, and refuses odd orders."""
+    if order % 2:
+        raise BadInput(f"order {order} is odd")
+    Path(os.environ["LEFT"], str(order)).touch()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_refused_order_stops_no_other(
+    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEFT", str(tmp_path))
+    done: list[None] = []
+    with tqdm(disable=True) as bar, pytest.raises(BadInput, match=r"order [13] is odd"):
+        do_all(refuse_odd, [0, 1, 2, 3, 4], workers, bar, lambda: done.append(None))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "2", "4"]
+    assert len(done) == 5
 
 
 @pytest.mark.slow
