@@ -1,17 +1,18 @@
-"""An algorithm is a tree of frozen parts: encoder × task loss × control; the tree is the configuration."""
+"""An algorithm is a tree of frozen parts, encoder × task loss × control; the tree is the configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from algorithms.belief import Belief
 from datasets.randomness import Stream
-from datasets.transitions import Context, Rows
+from datasets.transitions import Context, MetaBatch, Rows
 from envs.discovery import by_name, declared
 
 
@@ -22,6 +23,8 @@ class Space(NamedTuple):
     action: int
     params: int
     next_obs_in_context: bool
+    tasks: tuple[int, ...] = ()
+    """The training tasks' numbers."""
 
     @property
     def context_widths(self) -> tuple[int, ...]:
@@ -72,6 +75,13 @@ class Training(BaseModel):
     divergence_lr: float = Field(gt=0)
     strength_lr: float = Field(gt=0)
     relabeled_pool: int = Field(ge=1)
+    prior_weight: float = Field(ge=0)
+    """Of a Gaussian embedding's divergence from a standard normal, in an encoder's loss."""
+    teacher_steps: int = Field(ge=1)
+    """Gradient steps of the teachers of an algorithm that has some, before its own begin."""
+    teacher_width: int = Field(ge=1)
+    ensemble: int = Field(ge=2)
+    """Models in an ensemble whose members must agree."""
     sees_place: bool = False
     """Whether policy and encoder see where in the world the body is, as in the authors' cheetahs."""
     context_radius: float | None = None
@@ -89,7 +99,7 @@ class Training(BaseModel):
 
 
 class Encoder(Protocol):
-    """From a context to a task embedding."""
+    """From a context to a belief about its task."""
 
     def latent(self, space: Space, numbers: Training) -> int:
         """The width Z of the embedding."""
@@ -97,22 +107,22 @@ class Encoder(Protocol):
     def build(self, space: Space, numbers: Training, stream: Stream) -> Any:
         """The network, an nn.Module; without parameters where there is nothing to learn."""
 
-    def encode(self, net: Any, context: Context, params: Tensor, dropout: Stream | None) -> Tensor:
-        """The embedding.
-
-        context: [S, M, K, ·], params: [S, M, P] -> [S, M, Z]; no dropout without a stream.
-        """
+    def encode(self, net: Any, context: Context, params: Tensor, dropout: Stream | None) -> Belief:
+        """The belief.  context: [S, M, K, ·], params: [S, M, P] -> [S, M, Z]; no dropout without a stream."""
 
 
 class TaskLoss(Protocol):
     """What the encoder learns from besides control."""
 
+    compares: ClassVar[bool]
+    """Whether it looks at a second context draw of each task."""
+
     @property
     def momentum(self) -> float | None:
         """Momentum of the key encoder; None where the query encoder makes the keys, with gradient."""
 
-    def loss(self, query: Tensor, key: Tensor) -> Tensor:
-        """Embeddings of two context draws of M distinct tasks: [S, M, Z], [S, M, Z] -> [S]."""
+    def loss(self, query: Belief, key: Belief, numbers: Training) -> Tensor:
+        """Beliefs from two context draws of M distinct tasks: [S, M, Z], [S, M, Z] -> [S]."""
 
 
 class Control(Protocol):
@@ -138,6 +148,20 @@ class Control(Protocol):
         """The deterministic action: [S, N, O], [S, N, Z] -> [S, N, A]."""
 
 
+class Teachers(Protocol):
+    """Single-task learners, one for each training task, that are trained before the algorithm itself."""
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What each of them is: an algorithm that meets one task alone."""
+
+    def numbers(self, numbers: Training) -> Training:
+        """Their numbers in the place of the student's."""
+
+    def teach(self, nets: Nets, batch: MetaBatch, teacher: Tensor, noise: Stream) -> MetaBatch:
+        """The batch with what they make of it; teacher: the place in their stack of each task, [S, M]."""
+
+
 Nets = Mapping[str, Any]
 """Networks by name; each part knows the kind of its own."""
 Losses = dict[str, Tensor]
@@ -154,6 +178,7 @@ class Algorithm:
     control: Control
     encoder_learns_from: tuple[str, ...] = ()
     """The control losses whose gradient reaches the encoder; elsewhere z is detached."""
+    teachers: Teachers | None = None
     role: Literal["method", "upper", "lower"] = "method"
     """upper and lower are the yardsticks between which scores are normalised."""
 

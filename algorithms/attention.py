@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from algorithms.algorithm import Space, Training
+from algorithms.belief import Belief
 from algorithms.stack import StackedLinear
 from datasets.randomness import Stream
 from datasets.transitions import Context
@@ -148,10 +149,10 @@ class Attention:
             )
         return AttentionNet(self, space, numbers, stream)
 
-    def encode(self, net: AttentionNet, context: Context, params: Tensor, dropout: Stream | None) -> Tensor:
+    def encode(self, net: AttentionNet, context: Context, params: Tensor, dropout: Stream | None) -> Belief:
         """The gated mean embedding.  [S, M, K, ·] -> [S, M, Z]."""
         each = self.each(net, context, dropout)
-        return weighted_mean(self.weights(net, context), each) if self.batch_wise else each.mean(2)
+        return Belief(weighted_mean(self.weights(net, context), each) if self.batch_wise else each.mean(2))
 
     def each(self, net: AttentionNet, context: Context, dropout: Stream | None = None) -> Tensor:
         """One embedding a transition, bounded by tanh.  [S, M, K, ·] -> [S, M, K, Z]."""

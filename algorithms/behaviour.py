@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from algorithms.policy import sample, split_head
-from algorithms.stack import StackedMLP, Twins, adam, minimise, polyak
+from algorithms.stack import Ensemble, StackedMLP, adam, minimise, polyak
 from datasets.randomness import Stream, spread
 from envs.family import Array, TaskFamily
 from envs.rollout import Policy
@@ -91,8 +91,8 @@ class StackedSac:
         init = Stream([spread(seed, "init") for seed in self.seeds])
         obs, act, hidden = family.body_dim, family.action_dim, settings.hidden
         self.nets: dict[str, Any] = {
-            "critic": Twins(obs + act, hidden, 1, init).to(device),
-            "critic_target": Twins(obs + act, hidden, 1, init).to(device),
+            "critic": Ensemble(obs + act, hidden, 1, init).to(device),
+            "critic_target": Ensemble(obs + act, hidden, 1, init).to(device),
             "policy": StackedMLP(obs, hidden, 2 * act, init).to(device),
             "temperature": nn.ParameterList(
                 [
@@ -186,7 +186,7 @@ class StackedSac:
         value = reward.mean(1, keepdim=True) / (1 - self.settings.gamma)  # [S, 1, 1]
         with torch.no_grad():
             for name in ("critic", "critic_target"):
-                self.nets[name].both.layers[-1].bias += value.repeat(2, 1, 1)
+                self.nets[name].all.layers[-1].bias += value.repeat(2, 1, 1)
 
     def _starts(self) -> NDArray[np.int64]:
         """A seed a world for a start at this step: [S * W]."""

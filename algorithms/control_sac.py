@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from algorithms.algorithm import Losses, Nets, Space, Training
 from algorithms.policy import Clamp, Sampled, sample, split_head
-from algorithms.stack import StackedMLP, Twins
+from algorithms.stack import Ensemble, StackedMLP
 from datasets.randomness import Stream
 from datasets.transitions import Rows
 
@@ -57,7 +57,7 @@ class Sac:
         target = StackedMLP(state, hidden, 1, stream)
         target.load_state_dict(value.state_dict())
         return {
-            "critic": Twins(state + space.action, hidden, 1, stream),
+            "critic": Ensemble(state + space.action, hidden, 1, stream),
             "value": value,
             "policy": StackedMLP(state, hidden, 2 * space.action, stream),
             "value_target": target,

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from algorithms.algorithm import Algorithm, Space, Training
+from algorithms.belief import Belief, together
 from algorithms.stack import adam, minimise, polyak
 from datasets.randomness import Stream, spread
+from datasets.sampler import Sampler
 from datasets.transitions import Context, MetaBatch
 
 KEY_ENCODER = "encoder_key"
@@ -27,24 +29,50 @@ class State:
     nets: dict[str, Any]
     optimiser: torch.optim.Adam
     noise: Stream  # batches, actions and dropout
+    task: Tensor | None = None  # [S, 1]  the one task of each run, of single-task learners
+    teachers: State | None = None
     step: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps were made."""
+        return self.step >= self.numbers.steps
+
+    @property
+    def stages(self) -> tuple[State, ...]:
+        """What is trained one after another: teachers, where there are any, and then the runs themselves."""
+        return (self,) if self.teachers is None else (self.teachers, self)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything a resumed run needs, as tensors and plain values."""
-        return {
+        body: dict[str, Any] = {
             "nets": {name: net.state_dict() for name, net in self.nets.items()},
-            "optimiser": self.optimiser.state_dict(),
-            "noise": self.noise.state(),
             "step": self.step,
+            "teachers": self.teachers.snapshot() if self.teachers else None,
         }
+        if not self.done:
+            body |= {"optimiser": self.optimiser.state_dict(), "noise": self.noise.state()}
+        return body
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go on from a snapshot of the same algorithm, numbers and seeds."""
         for name, net in self.nets.items():
             net.load_state_dict(snapshot["nets"][name])
-        self.optimiser.load_state_dict(snapshot["optimiser"])
-        self.noise.restore(snapshot["noise"])
         self.step = snapshot["step"]
+        if not self.done:
+            self.optimiser.load_state_dict(snapshot["optimiser"])
+            self.noise.restore(snapshot["noise"])
+        if self.teachers:
+            self.teachers.restore(snapshot["teachers"])
+
+    def draw(self, sampler: Sampler) -> MetaBatch:
+        """The next batch: of random training tasks, or of each run's only one."""
+        numbers = self.numbers
+        if self.task is not None:
+            return sampler.batch_of(self.task, self.noise, (0, numbers.control_batch))
+        tasks = torch.tensor(self.space.tasks, device=self.noise.device)
+        sizes = (numbers.meta_batch, numbers.context_batch, numbers.control_batch)
+        return sampler.meta_batch(self.noise, tasks, sizes)
 
 
 def start(
@@ -68,7 +96,14 @@ def start(
         ]
     )
     noise = Stream([spread(seed, "noise") for seed in seeds], device)
-    return State(algorithm, numbers, space, nets, optimiser, noise)
+    state = State(algorithm, numbers, space, nets, optimiser, noise)
+    if algorithm.teachers:
+        taught = [(seed, task) for seed in seeds for task in space.tasks]
+        alone = [spread(seed, "teacher", task) for seed, task in taught]
+        own = algorithm.teachers.numbers(numbers)
+        state.teachers = start(algorithm.teachers.algorithm, own, space, alone, device)
+        state.teachers.task = torch.tensor([[task] for _, task in taught], device=device)
+    return state
 
 
 def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
@@ -77,26 +112,42 @@ def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
     [focalpp Alg. 1, lines 12-21]
     """
     algorithm, nets, numbers = state.algorithm, state.nets, state.numbers
-    learning = state.step < numbers.encoder_steps
+    task_loss, learning = algorithm.task_loss, state.step < numbers.encoder_steps
     dropout = state.noise if numbers.dropout and learning else None
+    if state.teachers and algorithm.teachers:
+        place = teacher_place(state.teachers, batch.task)
+        batch = algorithm.teachers.teach(state.teachers.nets, batch, place, state.noise)
 
-    def encode(name: str, context: Context) -> Tensor:
+    def encode(name: str, context: Context) -> Belief:
         return algorithm.encoder.encode(nets[name], context, batch.params, dropout)  # [S, M, Z]
 
     terms = {}
+    slow = task_loss is not None and task_loss.momentum is not None
     with torch.set_grad_enabled(learning):
-        z = encode("encoder", batch.query)
-    if algorithm.task_loss and learning:
-        slow = algorithm.task_loss.momentum is not None
-        with torch.set_grad_enabled(not slow):
+        belief = key = encode("encoder", batch.query)
+    if state.teachers or (learning and task_loss and task_loss.compares):
+        with torch.set_grad_enabled(learning and not slow):
             key = encode(KEY_ENCODER if slow else "encoder", batch.key)
-        terms["task"] = algorithm.task_loss.loss(z, key)
+    if learning and task_loss:
+        terms["task"] = task_loss.loss(belief, key, numbers)
+    if state.teachers:  # the key is a second context of the task, of relabelled transitions
+        belief = together(belief, key)
+    z = belief.sample(state.noise)  # [S, M, Z]
     z = z.repeat_interleave(batch.rows.obs.shape[1] // z.shape[1], 1)  # [S, M * B, Z]
     joint = algorithm.encoder_learns_from
     seen = {name: z if name in joint else z.detach() for name in algorithm.control.rates(numbers)}
     width = algorithm.control.noise_width(state.space, numbers)
     noise = state.noise.normal(batch.rows.action.shape[1], width)  # [S, M * B, width]
     return terms | algorithm.control.losses(nets, batch.rows, seen, noise, numbers)
+
+
+def teacher_place(teachers: State, task: Tensor) -> Tensor:
+    """Where in the teachers' stack the teacher of each seed's task is.  task: [S, M] -> [S, M]."""
+    assert teachers.task is not None
+    taught = teachers.task.view(len(task), -1)  # [S, T]
+    return (task[..., None] == taught[:, None]).int().argmax(-1) + torch.arange(
+        len(task), device=task.device
+    )[:, None] * taught.shape[1]
 
 
 def update(state: State, batch: MetaBatch) -> dict[str, Tensor]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from datasets.randomness import Stream
@@ -36,6 +37,7 @@ class StackedMLP(nn.Module):
 
     def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, stream: Stream) -> None:
         super().__init__()
+        self.outputs = outputs
         widths = (inputs, *hidden, outputs)
         pairs = pairwise(widths)
         self.layers = nn.ModuleList(StackedLinear(i, o, stream) for i, o in pairs)
@@ -48,19 +50,33 @@ class StackedMLP(nn.Module):
         return head(x, frozen=frozen)
 
 
-class Twins(nn.Module):
-    """Two networks a member, as one stack of 2S.  [S, N, in] -> [2, S, N, out]."""
+class Ensemble(nn.Module):
+    """E networks a member, as one stack of E * S, all members' first ones first.
 
-    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, stream: Stream) -> None:
+    [S, N, in] -> [E, S, N, out].
+    """
+
+    def __init__(
+        self, inputs: int, hidden: Sequence[int], outputs: int, stream: Stream, count: int = 2
+    ) -> None:
         super().__init__()
-        first, second = (StackedMLP(inputs, hidden, outputs, stream) for _ in range(2))
-        for one, other in zip(first.parameters(), second.parameters(), strict=True):
-            one.data = torch.cat([one.data, other.data])
-        self.both = first
+        self.count = count
+        self.all, *others = (StackedMLP(inputs, hidden, outputs, stream) for _ in range(count))
+        for one, *more in zip(*(net.parameters() for net in (self.all, *others)), strict=True):
+            one.data = torch.cat([p.data for p in (one, *more)])
 
     def forward(self, x: Tensor, *, frozen: bool = False) -> Tensor:
-        """Apply both; where frozen, gradient reaches x but not the networks."""
-        return self.both(x.repeat(2, 1, 1), frozen=frozen).unflatten(0, (2, -1))
+        """Apply all; where frozen, gradient reaches x but not the networks."""
+        return self.all(x.repeat(self.count, 1, 1), frozen=frozen).unflatten(0, (self.count, -1))
+
+
+def picked(net: nn.Module, index: Tensor, stack: int) -> Callable[[Tensor], Tensor]:
+    """The networks of chosen members of a stack, one after another, without gradient.  index: [S']."""
+    params = {
+        name: p.detach().unflatten(0, (-1, stack))[:, index].flatten(0, 1)
+        for name, p in net.named_parameters()
+    }
+    return lambda x: functional_call(net, params, x)
 
 
 def minimise(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:

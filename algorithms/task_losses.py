@@ -1,11 +1,15 @@
-"""Losses that pull embeddings of one task together and push those of other tasks apart."""
+"""What an encoder learns from besides control: to tell tasks apart, and to say no more than it must."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+
+from algorithms.algorithm import Training
+from algorithms.belief import Belief, gaussian_divergence, kl_to_prior, together
 
 
 def info_nce(query: Tensor, keys: Tensor, own: Tensor, *, temperature: float) -> Tensor:
@@ -39,6 +43,18 @@ def distance_metric(first: Tensor, second: Tensor, *, power: int, eps: float, pu
     return pull + (apart * across).sum((1, 2)) / across.sum()
 
 
+def triplet(anchor: Belief, own: Belief, margin: float) -> Tensor:
+    """Another task's transitions, relabelled as a task's own, belong to that task. [mbml triplet]
+
+    The anchor of task m is made of task m - 1's transitions; the mean over the M pairs of a random circle of
+    tasks
+    stands for the mean over all pairs.  [S, M, Z], [S, M, Z] -> [S]
+    """
+    source = Belief(*(field.roll(1, 1) for field in own.gaussian()))
+    gap = gaussian_divergence(anchor, own) - gaussian_divergence(anchor, source)  # [S, M]
+    return (gap + margin).clamp_min(0).mean(-1)
+
+
 @dataclass(frozen=True)
 class DistanceMetric:
     """FOCAL's metric learning. [focal distance metric]
@@ -55,14 +71,15 @@ class DistanceMetric:
     root: bool = False
     mean_over_dims: bool = False
     momentum: None = None
+    compares: ClassVar[bool] = True
 
-    def loss(self, query: Tensor, key: Tensor) -> Tensor:
+    def loss(self, query: Belief, key: Belief, numbers: Training) -> Tensor:
         """[S, M, Z], [S, M, Z] -> [S]."""
-        scale = query.shape[-1] ** -0.5 if self.mean_over_dims else 1.0
-        query, key = query * scale, key * scale
-        loss = distance_metric(query, key, power=self.power, eps=self.eps, push=self.push)
+        scale = query.mean.shape[-1] ** -0.5 if self.mean_over_dims else 1.0
+        first, second = query.mean * scale, key.mean * scale
+        loss = distance_metric(first, second, power=self.power, eps=self.eps, push=self.push)
         if self.root:
-            pull = (query - key).square().sum(-1)  # [S, M]
+            pull = (first - second).square().sum(-1)  # [S, M]
             loss = loss - pull.mean(-1) + (pull + 1e-3).sqrt().mean(-1)
         return self.weight * loss
 
@@ -73,7 +90,34 @@ class MomentumContrast:
 
     temperature: float = 0.5
     momentum: float = 0.9
+    compares: ClassVar[bool] = True
 
-    def loss(self, query: Tensor, key: Tensor) -> Tensor:
+    def loss(self, query: Belief, key: Belief, numbers: Training) -> Tensor:
         """[S, M, Z], [S, M, Z] -> [S]."""
-        return matrix_contrast(query, key, temperature=self.temperature)
+        return matrix_contrast(query.mean, key.mean, temperature=self.temperature)
+
+
+@dataclass(frozen=True)
+class KLToPrior:
+    """PEARL's information bottleneck: what a belief says beyond the prior costs. [pearl prior]"""
+
+    momentum: None = None
+    compares: ClassVar[bool] = False
+
+    def loss(self, query: Belief, key: Belief, numbers: Training) -> Tensor:
+        """[S, M, Z] -> [S]; the second draw plays no part."""
+        return numbers.prior_weight * kl_to_prior(query)
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """MBML's metric learning on relabelled transitions, with PEARL's bottleneck. [mbml triplet]"""
+
+    margin: float = 2.0
+    momentum: None = None
+    compares: ClassVar[bool] = True
+
+    def loss(self, query: Belief, key: Belief, numbers: Training) -> Tensor:
+        """The query is a task's own context, the key the relabelled one.  [S, M, Z], [S, M, Z] -> [S]."""
+        bottleneck = numbers.prior_weight * kl_to_prior(together(query, key))
+        return triplet(key, query, self.margin) + bottleneck

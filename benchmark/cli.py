@@ -58,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--env", nargs="+", required=True, metavar="ENV", help="one or more environments")
     sub.add_argument("--split", nargs="+", default=["mixed"], metavar="SPLIT", help="data to train on")
     sub.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="one stack")
+    text = "online: test policies on contexts of their own too"
+    sub.add_argument("--context", choices=("offline", "online"), default="offline", help=text)
     sub = add("report", report, "write the tables, the figures and one HTML page", "results")
     sub.add_argument("--preset", help="which results to show where there are several presets")
     sub.add_argument("--out", type=Path, help="where to write it (default: report/ below the results)")
@@ -164,6 +166,7 @@ def run_algorithms(arguments: Arguments) -> int:
             algo=algo,
             seeds=arguments.seeds,
             overrides=overrides,
+            context=arguments.context,
         )
         for env in arguments.env
         for split in arguments.split

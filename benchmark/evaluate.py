@@ -4,7 +4,9 @@ context.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,14 +22,16 @@ from envs.errors import BadInput
 from envs.family import Array, TaskFamily, TaskSet
 from envs.rollout import Episodes, Policy, rollout
 
+TIMED = 20  # calls
+
 
 @torch.no_grad()
 def embed(state: State, context: Context, params: Tensor, *, net: str = "encoder") -> Tensor:
-    """The embedding as at test time, without dropout.
+    """The mean embedding, as at test time, without dropout.
 
     context: [S, M, K, ·], params: [S, M, P] -> [S, M, Z].
     """
-    return state.algorithm.encoder.encode(state.nets[net], context, params, None)
+    return state.algorithm.encoder.encode(state.nets[net], context, params, None).mean
 
 
 def draws(sampler: Sampler, tasks: Sequence[int], stream: Stream, size: int) -> tuple[Context, Tensor]:
@@ -74,13 +78,34 @@ def evaluate(
         [spread(seed, "start", task, n) for seed in seeds for task in tasks for n in range(episodes)]
     )
     played = rollout(family, task_set.params[table["task"]], policy(state, z), starts)
-    _refuse_diverged(played, family, table, starts)
+    refuse_diverged(played, family, table, starts)
     for score in family.scores:
         table[score.name] = played.score(score.of_reward)
     return table
 
 
-def _refuse_diverged(
+def costs_of_a_test(state: State, sampler: Sampler, task: int) -> dict[str, float]:
+    """The median milliseconds to infer a task from a test context, and for an action, all seeds at once."""
+    stream = Stream([0 for _ in state.noise.generators], sampler.packed.device)
+    context, params = draws(sampler, [task], stream, state.numbers.test_context)
+    z = embed(state, context, params)  # [S, 1, Z]
+    obs = np.zeros((len(z), state.space.obs))
+    act = policy(state, z)
+    timed = {"infer_ms": lambda: embed(state, context, params), "act_ms": lambda: act(obs)}
+    return {name: 1e3 * _median_seconds(work) for name, work in timed.items()}
+
+
+def _median_seconds(work: Callable[[], object]) -> float:
+    """The median of some calls after a first one."""
+    times = []
+    for _ in range(TIMED + 1):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:])
+
+
+def refuse_diverged(
     played: Episodes, family: TaskFamily, table: pd.DataFrame, starts: NDArray[np.int64]
 ) -> None:
     """BadInput where physics diverged in an episode: its return means nothing."""

@@ -16,6 +16,7 @@ from algorithms.algorithm import Algorithm, Space, Training, find_algorithm
 from algorithms.learner import State, start
 from benchmark.evaluate import evaluate
 from benchmark.generate import packages
+from benchmark.online import evaluate_online
 from benchmark.protocol import RunSpec, describe, override_algorithm, resolve, run_id, split_overrides
 from benchmark.provenance import git_revision
 from datasets.sampler import Layout, Sampler
@@ -77,7 +78,8 @@ class Job:
         """What the algorithm sees of the family."""
         family = self.family
         seen = family.obs_dim if self.training.sees_place else family.body_dim
-        return Space(seen, family.action_dim, len(family.param_names), family.dynamics_differ)
+        tasks = self.dataset.task_set.train
+        return Space(seen, family.action_dim, len(family.param_names), family.dynamics_differ, tasks)
 
     def fresh(self) -> State:
         """The stack of seeds at step 0."""
@@ -88,6 +90,11 @@ class Job:
         return evaluate(
             state, self.spec.seeds, self.sampler(split), self.family, self.dataset.task_set, split.name
         )
+
+    def test_online(self, state: State) -> pd.DataFrame:
+        """Returns on the test tasks with contexts that the policies collect themselves."""
+        sampler, radius = self.sampler(self.split), self.radius(self.split)
+        return evaluate_online(state, self.spec.seeds, sampler, self.family, self.dataset.task_set, radius)
 
 
 def prepare_job(spec: RunSpec, data: Path, device: torch.device) -> Job:

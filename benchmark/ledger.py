@@ -36,6 +36,8 @@ class Run:
     curves: pd.DataFrame
     returns: pd.DataFrame
     probe: Arrays
+    online: pd.DataFrame | None = None
+    """Every episode of the test on self-collected contexts, where it was asked for."""
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -145,16 +147,19 @@ class Ledger:
 
 
 def _refuse_mixed(runs: Iterable[Run]) -> None:
-    """BadInput where two runs of one environment differ in training numbers, data or test tasks."""
+    """BadInput where two runs of one environment differ in training numbers, data or test tasks.
+
+    A number that one of them does not know is a newer one, of which it had no use.
+    """
     first: dict[tuple[str, str], Run] = {}
     for run in runs:
         other = first.setdefault((run.env, run.split), run)
         mine, theirs = run.info["training"], other.info["training"]
-        for key in sorted(mine.keys() | theirs.keys()):
-            if mine.get(key) != theirs.get(key):
+        for key in sorted(mine.keys() & theirs.keys()):
+            if mine[key] != theirs[key]:
                 raise BadInput(
                     f"{other.path.name} and {run.path.name} were trained with different {key} "
-                    f"({theirs.get(key)} and {mine.get(key)}) under one preset; {APART}"
+                    f"({theirs[key]} and {mine[key]}) under one preset; {APART}"
                 )
         other = first.setdefault((run.env, ""), run)
         if run.info["data_sha256"] != other.info["data_sha256"]:
@@ -180,9 +185,12 @@ def write_run(
     curves: pd.DataFrame,
     returns: pd.DataFrame,
     probe: Mapping[str, NDArray[Any]],
+    online: pd.DataFrame | None = None,
 ) -> Path:
     """Keep a run, whole or not at all; the same run writes the same bytes."""
     files = {"curves.csv": _csv_bytes(curves), "returns.csv": _csv_bytes(returns)}
+    if online is not None:
+        files["online.csv"] = _csv_bytes(online)
     if probe:
         files["probe.npz"] = _npz_bytes(probe)
     return _write(results / "runs" / run_name(info), "run.json", info, files)
@@ -216,9 +224,9 @@ def _merged(group: list[Run]) -> Run:
     if len(set(seeds)) < len(seeds):
         names = " and ".join(run.path.name for run in group)
         raise BadInput(f"{names} hold the same seed; delete one of these folders")
-    cost = {key: sum(run.info["cost"][key] for run in group) for key in ("train_seconds",)}
     first = group[0].info
-    info = {**first, "spec": {**first["spec"], "seeds": seeds}, "cost": {**first["cost"], **cost}}
+    spent = {key: sum(run.info["cost"][key] for run in group) for key in first["cost"] if "seconds" in key}
+    info = {**first, "spec": {**first["spec"], "seeds": seeds}, "cost": {**first["cost"], **spent}}
     shared = {"sparsity_ratio"}  # every other array has the seeds in front
     probe = {
         name: values if name in shared else np.concatenate([run.probe[name] for run in group])
@@ -226,7 +234,9 @@ def _merged(group: list[Run]) -> Run:
     }
     frames = ([run.curves for run in group], [run.returns for run in group])
     curves, returns = (pd.concat(frame, ignore_index=True) for frame in frames)
-    return Run(group[0].path, info, curves, returns, probe)
+    tried = [run.online for run in group if run.online is not None]
+    online = pd.concat(tried, ignore_index=True) if tried else None
+    return Run(group[0].path, info, curves, returns, probe, online)
 
 
 def read_cards(results: Path) -> list[dict[str, Any]]:
@@ -243,7 +253,9 @@ def _read_run(path: Path) -> Run:
     info, files = _read(path, "run.json", run_name)
     try:
         curves, returns = _csv(files["curves.csv"]), _csv(files["returns.csv"])
-        return Run(path, info, curves, returns, _npz(files["probe.npz"]) if "probe.npz" in files else {})
+        probe = _npz(files["probe.npz"]) if "probe.npz" in files else {}
+        online = _csv(files["online.csv"]) if "online.csv" in files else None
+        return Run(path, info, curves, returns, probe, online)
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise _unreadable(path, error) from error
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -51,6 +51,8 @@ class RunSpec(BaseModel):
     algo: str
     seeds: tuple[int, ...]
     overrides: dict[str, Any]
+    context: Literal["offline", "online"] = "offline"
+    """Where test contexts come from; online adds the test on self-collected ones to the offline test."""
 
 
 @cache
@@ -116,20 +118,32 @@ def parse_overrides(settings: Sequence[str], *sections: str) -> dict[str, Any]:
     return parsed
 
 
+def part_settings(tree: Any) -> list[str]:
+    """Every setting of the parts of a tree: `part.field`, and `part.part.field` where parts have parts."""
+    found = []
+    for name, part in ((f.name, getattr(tree, f.name)) for f in fields(tree)):
+        if is_dataclass(part):
+            own = [f.name for f in fields(part) if not is_dataclass(getattr(part, f.name))]
+            found += [f"{name}.{field}" for field in (*own, *part_settings(part))]
+    return found
+
+
 def override_algorithm(algorithm: Algorithm, key: str, value: Any) -> Algorithm:
-    """The algorithm with one field of one part changed, `part.field`; BadInput names what is unknown."""
-    name, _, field = key.partition(".")
-    part: Any = getattr(algorithm, name, None)
-    if not is_dataclass(part) or field not in (known := [f.name for f in fields(part)]):
-        parts = {f.name: getattr(algorithm, f.name) for f in fields(algorithm)}
-        known = [f"{n}.{f.name}" for n, p in parts.items() if is_dataclass(p) for f in fields(p)]
+    """The algorithm with one field of one part changed; BadInput names what is unknown."""
+    if key not in (known := part_settings(algorithm)):
         raise BadInput(f"{algorithm.name} has no setting {key!r}; {suggestion(key, known)}")
     try:
-        checked = TypeAdapter(get_type_hints(type(part))[field]).validate_python(value)
+        return _with(algorithm, key.split("."), value)
     except ValidationError as error:
         raise BadInput(_sentence(error, f"setting {key}")) from None
-    changed: Any = part
-    return replace(algorithm, **{name: replace(changed, **{field: checked})})
+
+
+def _with(part: Any, path: Sequence[str], value: Any) -> Any:
+    """A part with the field at the end of a path changed, checked against its type."""
+    name, *rest = path
+    if rest:
+        return replace(part, **{name: _with(getattr(part, name), rest, value)})
+    return replace(part, **{name: TypeAdapter(get_type_hints(type(part))[name]).validate_python(value)})
 
 
 def split_overrides(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -154,7 +168,7 @@ def run_id(algorithm: Algorithm, training: Training, spec: RunSpec, data_sha256:
         "split": spec.split,
         "seeds": list(spec.seeds),
         "data": data_sha256,
-    }
+    } | ({"context": spec.context} if spec.context != "offline" else {})
     return hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()[:8]
 
 

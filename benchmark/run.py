@@ -16,12 +16,14 @@ from tqdm import tqdm
 
 from algorithms.learner import KEY_ENCODER, State, update
 from benchmark.checkpoint import load, save
+from benchmark.evaluate import costs_of_a_test
 from benchmark.job import Job, card, prepare_job, settings_id
 from benchmark.ledger import read_cards, run_name, write_run
 from benchmark.portrait import keep_portrait
 from benchmark.probe import probe
 from benchmark.protocol import RunSpec
 from datasets.files import locked
+from datasets.sampler import Sampler
 
 
 def present_seeds(job: Job, results: Path) -> set[int]:
@@ -46,12 +48,15 @@ def run(spec: RunSpec, data: Path, results: Path, device: torch.device) -> dict[
         state, curves, seconds = train(job, work / "checkpoint.pt")
         returns = pd.concat([job.test(state, split) for split in job.contexts], ignore_index=True)
         cost = {
-            "train_seconds": seconds,
+            "train_seconds": seconds[-1],
             "gradient_steps": state.step,
+            "teacher_seconds": sum(seconds[:-1]),
+            "teacher_steps": sum(stage.step for stage in state.stages[:-1]),
             "encoder_parameters": _count(state, "encoder"),
             "parameters": _count(state, ""),
-        }
-        path = write_run(results, card(job) | {"cost": cost}, curves, returns, probe(state, job))
+        } | costs_of_a_test(state, job.sampler(job.split), job.dataset.task_set.test[0])
+        online = job.test_online(state) if spec.context == "online" else None
+        path = write_run(results, card(job) | {"cost": cost}, curves, returns, probe(state, job), online)
     _tidy(results)
     score = job.family.scores[0].name
     own = returns[returns["context"] == spec.split].groupby("seed")[score].mean()
@@ -60,42 +65,55 @@ def run(spec: RunSpec, data: Path, results: Path, device: torch.device) -> dict[
         "score": score,
         "mean": round(float(own.mean()), 3),
         "std": round(float(own.std()), 3),
-        "seconds": round(seconds),
+        "seconds": round(sum(seconds)),
         "done": path.name,
     }
 
 
-def train(job: Job, checkpoint: Path) -> tuple[State, pd.DataFrame, float]:
-    """Train to the last step, testing on the way; goes on from the checkpoint where there is one."""
-    state, numbers = job.fresh(), job.training
+def train(job: Job, checkpoint: Path) -> tuple[State, pd.DataFrame, list[float]]:
+    """Train every stage to its last step, testing the last one on the way; the seconds of each stage.
+
+    Goes on from the checkpoint where there is one.
+    """
+    state = job.fresh()
     curves: list[dict[str, Any]] = []
-    seconds = 0.0
+    seconds = [0.0 for _ in state.stages]
     if saved := load(checkpoint, job.device):
         state.restore(saved["state"])
         curves, seconds = saved["curves"], saved["seconds"]
-    sampler, split = job.sampler(job.split), job.split
-    tasks = torch.tensor(job.dataset.task_set.train, device=job.device)
-    sizes = (numbers.meta_batch, numbers.context_batch, numbers.control_batch)
-    if not curves:
-        curves += _curve_rows(job, state, {})
-    seeds = " ".join(map(str, job.spec.seeds))
-    title = f"{job.algorithm.label}, {job.family.label}, {split.label}, seeds {seeds}"
-    with tqdm(total=numbers.steps, initial=state.step, unit="step", desc=title, smoothing=0.05) as bar:
-        while state.step < numbers.steps:
-            began = time.perf_counter()
-            seen: dict[str, list[torch.Tensor]] = {}
-            steps = min(numbers.eval_every - state.step % numbers.eval_every, numbers.steps - state.step)
-            for _ in range(steps):
-                losses = update(state, sampler.meta_batch(state.noise, tasks, sizes))
-                for name, loss in losses.items():
-                    seen.setdefault(name, []).append(loss)
-                bar.update()
-            seconds += time.perf_counter() - began
-            means = {name: torch.stack(each).mean(0).tolist() for name, each in seen.items()}
-            curves += _curve_rows(job, state, means)
-            bar.set_postfix({job.family.scores[0].name: f"{_latest(curves, job):.2f}"})
-            save(checkpoint, {"state": state.snapshot(), "curves": curves, "seconds": seconds})
+    sampler = job.sampler(job.split)
+    for place, stage in enumerate(state.stages):
+        tested = stage is state
+        if tested and not curves:
+            curves += _curve_rows(job, state, {})
+        with tqdm(total=stage.numbers.steps, initial=stage.step, unit="step", desc=_title(job, stage)) as bar:
+            while not stage.done:
+                began = time.perf_counter()
+                means = _learn(stage, sampler, bar)
+                seconds[place] += time.perf_counter() - began
+                if tested:
+                    curves += _curve_rows(job, state, means)
+                    bar.set_postfix({job.family.scores[0].name: f"{_latest(curves, job):.2f}"})
+                save(checkpoint, {"state": state.snapshot(), "curves": curves, "seconds": seconds})
     return state, pd.DataFrame(curves), seconds
+
+
+def _learn(stage: State, sampler: Sampler, bar: tqdm) -> dict[str, list[float]]:
+    """Updates until the next test, or the last; the mean of every loss over them: [S]."""
+    numbers = stage.numbers
+    seen: dict[str, list[torch.Tensor]] = {}
+    for _ in range(min(numbers.eval_every - stage.step % numbers.eval_every, numbers.steps - stage.step)):
+        for name, loss in update(stage, stage.draw(sampler)).items():
+            seen.setdefault(name, []).append(loss)
+        bar.update()
+    return {name: torch.stack(each).mean(0).tolist() for name, each in seen.items()}
+
+
+def _title(job: Job, stage: State) -> str:
+    """What a progress bar is about."""
+    who = job.algorithm.label + ("" if stage.task is None else f", {stage.algorithm.label}s")
+    seeds = " ".join(map(str, job.spec.seeds))
+    return f"{who}, {job.family.label}, {job.split.label}, seeds {seeds}"
 
 
 def _curve_rows(job: Job, state: State, losses: dict[str, list[float]]) -> list[dict[str, Any]]:

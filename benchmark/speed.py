@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from algorithms.accelerate import prepare
-from algorithms.algorithm import Algorithm, Space, Training, algorithms
+from algorithms.algorithm import Algorithm, Space, algorithms
 from algorithms.behaviour import SacSettings, StackedSac
 from algorithms.learner import start, update
 from benchmark.behaviour_sb3 import sb3_steps_per_second
@@ -30,7 +30,7 @@ from benchmark.protocol import DEFAULT_PRESET, resolve
 from datasets.files import write_whole
 from datasets.sampler import Layout, Sampler
 from datasets.splits import SplitData
-from datasets.transitions import Context, MetaBatch, Rows, Transitions
+from datasets.transitions import Transitions
 from envs.family import TaskFamily, families, find_family
 
 SEEDS = (0, 1, 2)
@@ -43,8 +43,8 @@ SHAPES = (DEFAULT_PRESET, "paper")
 
 
 def measure(device: torch.device, out: Path | None = None) -> pd.DataFrame:
-    """The bmm rate, every algorithm's update at lite and paper shapes, stepping, evaluation, stacked SAC
-    against SB3; one row each.
+    """The bmm rate, every algorithm's update at lite and paper shapes, teachers, stepping, evaluation,
+    stacked SAC against SB3; one row each.
     """
     plain, simulated = plainest(), largest_body()
     rate = bmm_rate(device)
@@ -53,6 +53,7 @@ def measure(device: torch.device, out: Path | None = None) -> pd.DataFrame:
     jobs.append((algorithms()[0], DEFAULT_PRESET, simulated))
     for algorithm, preset, family in tqdm(jobs, desc="updates", unit="algorithm"):
         rows.append(update_row(algorithm, preset, family, device, rate))
+    rows += teacher_rows(plain, device)
     rows += stepping_rows(simulated) + evaluation_rows(simulated, device) + trainer_rows(device)
     table = pd.DataFrame(rows)
     if out:
@@ -103,36 +104,13 @@ def bmm_rate(device: torch.device) -> float:
     return max(rates)
 
 
-def random_batch(numbers: Training, space: Space, device: torch.device) -> MetaBatch:
-    """A meta-batch of the right shapes and no meaning."""
-    many, size = numbers.meta_batch, numbers.context_batch
-
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(len(SEEDS), *shape, device=device)
-
-    query, key = (
-        Context(draw(many, size, space.obs), draw(many, size, space.action), draw(many, size, 1))
-        for _ in "qk"
-    )
-    count = many * numbers.control_batch
-    rows = Rows(
-        draw(count, space.obs),
-        draw(count, space.action),
-        draw(count, 1),
-        draw(count, space.obs),
-        torch.ones(len(SEEDS), count, 1, device=device),
-    )
-    task = torch.arange(many, device=device).expand(len(SEEDS), -1)
-    return MetaBatch(query, key, rows, draw(many, space.params), task)
-
-
 def update_row(
     algorithm: Algorithm, preset: str, family: TaskFamily, device: torch.device, rate: float
 ) -> dict[str, object]:
     """Counted GFLOP and the rate of one update of three seeds."""
     numbers = resolve(preset, family.name).training
-    space = Space(family.body_dim, family.action_dim, len(family.param_names), next_obs_in_context=False)
-    state, batch = start(algorithm, numbers, space, SEEDS, device), random_batch(numbers, space, device)
+    state = start(algorithm, numbers, space_of(family), SEEDS, device)
+    batch = state.draw(random_data(family, device))
     with FlopCounterMode(display=False) as counter:
         update(state, batch)
     gflop = counter.get_total_flops() / 1e9
@@ -144,6 +122,28 @@ def update_row(
         "GFLOP/s": gflop / took,
         "fraction of bmm": gflop / took / rate,
     }
+
+
+def teacher_rows(family: TaskFamily, device: torch.device) -> list[dict[str, object]]:
+    """Updates a second of all training tasks' teachers as one stack, against one teacher after another."""
+    numbers, space = resolve(DEFAULT_PRESET, family.name).training, space_of(family)
+    sampler, many, rows = random_data(family, device), len(space.tasks), []
+    for algorithm in (known for known in algorithms() if known.teachers):
+
+        def updates(tasks: tuple[int, ...], algorithm: Algorithm = algorithm) -> Callable[[], object]:
+            teachers = start(algorithm, numbers, space._replace(tasks=tasks), SEEDS[:1], device).stages[0]
+            return lambda: update(teachers, teachers.draw(sampler))
+
+        together, alone = (
+            seconds(updates(space.tasks), device),
+            many * seconds(updates(space.tasks[:1]), device),
+        )
+        about = f"{many} teachers of {algorithm.name}, {family.name}"
+        rows += [
+            {"what": f"{about}, one stack", "steps/s": 1 / together, "over one by one": alone / together},
+            {"what": f"{about}, one by one", "steps/s": 1 / alone, "over one by one": 1.0},
+        ]
+    return rows
 
 
 def stepping_rows(family: TaskFamily) -> list[dict[str, object]]:
@@ -187,7 +187,7 @@ def evaluation_rows(family: TaskFamily, device: torch.device) -> list[dict[str, 
         family.task_set(),
         random_data(family, device),
     )
-    space = Space(family.body_dim, family.action_dim, len(family.param_names), family.dynamics_differ)
+    space = space_of(family)
 
     def test(seeds: tuple[int, ...], tasks: tuple[int, ...], episodes: int) -> Callable[[], object]:
         numbers = protocol.training.model_copy(update={"eval_episodes": episodes})
@@ -206,6 +206,12 @@ def evaluation_rows(family: TaskFamily, device: torch.device) -> list[dict[str, 
         },
         {"what": f"test one by one, {family.name}", "episodes/s": alone, "over one by one": 1.0},
     ]
+
+
+def space_of(family: TaskFamily) -> Space:
+    """What an algorithm knows of a family."""
+    widths = family.body_dim, family.action_dim, len(family.param_names)
+    return Space(*widths, family.dynamics_differ, family.task_set().train)
 
 
 def random_data(family: TaskFamily, device: torch.device, rows: int = 1000) -> Sampler:

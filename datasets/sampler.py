@@ -80,18 +80,21 @@ class Sampler:
 
         tasks: [T'], sizes: M, K, B.
         """
-        many, context, control = sizes
-        order = stream.uniform(len(tasks)).argsort(-1)[:, :many]
-        task = tasks[order]  # [S, M]
-        fields = self.fields(task, stream.uniform(many, 2 * context + control))
+        order = stream.uniform(len(tasks)).argsort(-1)[:, : sizes[0]]
+        return self.batch_of(tasks[order], stream, sizes[1:])
+
+    def batch_of(self, task: Tensor, stream: Stream, sizes: tuple[int, int]) -> MetaBatch:
+        """Two contexts of K and B control rows of each given task.  task: [S, M], sizes: K, B."""
+        context, control = sizes
+        fields = self.fields(task, stream.uniform(task.shape[1], 2 * context + control))
         query, key, rows = zip(
             *(field.split((context, context, control), 2) for field in fields), strict=True
         )
-        obs, action, reward, next_obs, alive, _ = (field.flatten(1, 2) for field in rows)  # [S, M * B, ·]
+        obs, action, reward, next_obs, alive, seen = (field.flatten(1, 2) for field in rows)  # [S, M * B, ·]
         return MetaBatch(
             self.visible(query),
             self.visible(key),
-            Rows(self.seen(obs), action, reward, self.seen(next_obs), alive),
+            Rows(self.seen(obs), action, reward, self.seen(next_obs), alive, seen),
             self.params[task],
             task,
         )

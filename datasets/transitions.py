@@ -43,6 +43,18 @@ class Rows(NamedTuple):
     reward: Tensor  # [S, N, 1]  dense
     next_obs: Tensor  # [S, N, O]
     alive: Tensor  # [S, N, 1]  0 where the world ended, 1 elsewhere: the horizon does not end it
+    context_reward: Tensor  # [S, N, 1]  sparsified: what an encoder would see of the reward
+    lesson: Lesson | None = None
+    """What teachers say of the rows, where there are any."""
+
+
+class Lesson(NamedTuple):
+    """What the teacher of each row's task makes of it, for a student to imitate."""
+
+    latent: Tensor  # [S, N, L]  drawn anew; what the teacher's action is decoded from
+    action: Tensor  # [S, N, A]  the decoded action
+    shift: Tensor  # [S, N, A]  the correction of that action, in (-1, 1)
+    value: Tensor  # [S, N, 1]  of the row's own action
 
 
 class MetaBatch(NamedTuple):

@@ -162,7 +162,8 @@ def add_run(
     }  # fmt: skip
     final = _returns(draw, env, algo, seeds, contexts or (split,))
     probe = _probe(draw, env, algo, len(seeds), draws) if algo.role == "method" else {}
-    return write_run(results, info, _curves(draw, env, final, seeds, training), final, probe)
+    curves, online = _curves(draw, env, final, seeds, training), _online(final, split)
+    return write_run(results, info, curves, final, probe, online)
 
 
 def _data(env: Env) -> str:
@@ -186,6 +187,16 @@ def _returns(
                     }
                     rows.append(row | values)
     return pd.DataFrame(rows)
+
+
+def _online(final: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Trials of five episodes, the first two worse than the offline test and the others as good."""
+    own = final[final["context"] == split].drop(columns="context").rename(columns={"episode": "trial"})
+    scores = [name for name in own if name not in ("seed", "task", "trial")]
+    episodes = [own.assign(episode=episode) for episode in range(5)]
+    for worse in episodes[:2]:
+        worse[scores] -= 1
+    return pd.concat(episodes, ignore_index=True)
 
 
 def _curves(

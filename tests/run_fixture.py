@@ -24,7 +24,7 @@ from envs.family import Array, sparsify
 from envs.rollout import rollout
 
 CPU = torch.device("cpu")
-SPACE = Space(obs=3, action=2, params=2, next_obs_in_context=True)
+SPACE = Space(obs=3, action=2, params=2, next_obs_in_context=True, tasks=(0, 1, 2, 3, 4))
 
 
 def numbers(**changes: Any) -> Training:
@@ -106,10 +106,16 @@ TOY = TaskFamily(
 
 
 def toy_sampler(episodes: int = 60) -> Sampler:
-    """Random episodes of every toy task."""
+    """Episodes of every toy task, half of them random, half on their way to the goal with some noise."""
     draw, params = np.random.default_rng(0), toy_goals()
     rows = np.repeat(params, episodes, 0)
-    played = rollout(TOY, rows, lambda obs: draw.uniform(-1, 1, (len(obs), 2)), np.arange(len(rows)))
+    able = (np.arange(len(rows)) % 2 == 0)[:, None]
+
+    def act(obs: Array) -> Array:
+        noise = draw.uniform(-1, 1, obs.shape)
+        return np.where(able, np.clip(2 * (rows - obs) + 0.5 * noise, -1, 1), noise)
+
+    played = rollout(TOY, rows, act, np.arange(len(rows)))
     fields = [field.reshape(8, -1, *field.shape[2:]) for field in played[:5]]
     data = Transitions(*(field.astype(np.float32) for field in fields[:4]), fields[4])
     split = SplitData(data, np.full(8, data.reward.shape[1]), data.reward, None)

@@ -29,6 +29,7 @@ from data_fixture import put_data_set
 import algorithms.algorithm
 import datasets.splits
 import envs.family
+from algorithms.belief import Belief
 from benchmark import protocol, report
 from benchmark.cli import main, parser
 from benchmark.ledger import read_ledger
@@ -272,12 +273,11 @@ def test_the_example_environment_has_single_tasks(examples: Path) -> None:
 
 
 def test_the_example_algorithms_do_what_they_say(made: Made) -> None:
-    draw = torch.Generator().manual_seed(0)
-    query, key = torch.randn(2, 2, 4, 3, generator=draw)
-    loss = algorithms.algorithm.find_algorithm("focal-two-way").task_loss.loss
-    torch.testing.assert_close(loss(query, key), loss(key, query))
-    single = algorithms.algorithm.find_algorithm("focalpp").task_loss.loss
-    torch.testing.assert_close(loss(query, key), (single(query, key) + single(key, query)) / 2)
+    query, key = (Belief(z) for z in torch.randn(2, 2, 4, 3, generator=torch.Generator().manual_seed(0)))
+    find, n = algorithms.algorithm.find_algorithm, resolve("smoke", ENV).training
+    loss, single = (find(name).task_loss.loss for name in ("focal-two-way", "focalpp"))
+    torch.testing.assert_close(loss(query, key, n), loss(key, query, n))
+    torch.testing.assert_close(2 * loss(query, key, n), single(query, key, n) + single(key, query, n))
     for run in read_ledger(made.results).runs:
         assert np.isfinite(run.curves.drop(columns="loss_task").iloc[2:].to_numpy()).all()
         assert run.probe["z"].shape == (2, 12, 32, run.info["training"]["latent"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -16,6 +17,7 @@ from benchmark.protocol import (
     describe,
     override_algorithm,
     parse_overrides,
+    part_settings,
     presets,
     resolve,
     run_id,
@@ -214,29 +216,27 @@ def test_an_override_reaches_the_numbers_it_names_alone() -> None:
     assert resolve("smoke", "x") == before  # the preset itself stays
 
 
-PART_FIELDS = [
-    (algorithm, part.name, field.name)
-    for algorithm in algorithms()
-    for part in fields(algorithm)
-    if is_dataclass(getattr(algorithm, part.name))
-    for field in fields(getattr(algorithm, part.name))
-]
+PART_FIELDS = [(algorithm, key) for algorithm in algorithms() for key in part_settings(algorithm)]
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "name", "field"),
-    PART_FIELDS,
-    ids=[f"{a.name}-{name}.{field}" for a, name, field in PART_FIELDS],
-)
-def test_every_field_of_every_part_can_be_set(algorithm: Algorithm, name: str, field: str) -> None:
-    part = getattr(algorithm, name)
+def test_parts_of_parts_have_settings_too() -> None:
+    known = {key for algorithm, key in PART_FIELDS if algorithm.teachers}
+    assert {"teachers.reward_spread", "teachers.teacher.bcq.candidates", "control.bcq.caution"} <= known
+    assert not any(key.endswith(".bcq") or key.endswith(".teacher") for key in known)
+
+
+@pytest.mark.parametrize(("algorithm", "key"), PART_FIELDS, ids=[f"{a.name}-{key}" for a, key in PART_FIELDS])
+def test_every_field_of_every_part_can_be_set(algorithm: Algorithm, key: str) -> None:
+    path, _, field = key.rpartition(".")
+    part = attrgetter(path)(algorithm)
     kind, value = get_type_hints(type(part))[field], getattr(part, field)
     new = None if value is None else other(kind, value)
-    changed = override_algorithm(algorithm, f"{name}.{field}", new)
-    assert changed == replace(algorithm, **{name: replace(part, **{field: new})})
-    assert type(getattr(getattr(changed, name), field)) is type(value)
-    with pytest.raises(BadInput, match=rf"setting {name}.{field}"):
-        override_algorithm(algorithm, f"{name}.{field}", "nonsense")
+    changed = override_algorithm(algorithm, key, new)
+    assert attrgetter(path)(changed) == replace(part, **{field: new})
+    assert type(attrgetter(key)(changed)) is type(value)
+    assert override_algorithm(changed, key, value) == algorithm  # and nothing else is another
+    with pytest.raises(BadInput, match=rf"setting {key}"):
+        override_algorithm(algorithm, key, "nonsense")
 
 
 # --- the id of a run

@@ -100,7 +100,7 @@ def test_the_ends_of_the_draw_stay_inside_the_task(uniform: float) -> None:
 def test_padding_is_never_drawn() -> None:
     for seed in range(20):
         batch = drawn(marked(), list(range(len(ROWS))), (6, 50, 50), seed)
-        assert not any(bool(field.isnan().any()) for field in (*batch.query, *batch.key, *batch.rows))  # type: ignore[union-attr]
+        assert not any(bool(field.isnan().any()) for field in (*batch.query, *batch.key, *batch.rows[:-1]))  # type: ignore[union-attr]
 
 
 def test_rows_and_tasks_are_drawn_uniformly() -> None:
@@ -127,8 +127,8 @@ def test_a_members_batch_does_not_depend_on_the_others() -> None:
     sampler, tasks = marked(), torch.arange(5)
     together = sampler.meta_batch(Stream([3, 8]), tasks, (3, 6, 5))
     alone = sampler.meta_batch(Stream([8]), tasks, (3, 6, 5))
-    for ours, theirs in zip((*together.query, *together.rows, together.task),
-                            (*alone.query, *alone.rows, alone.task), strict=True):  # fmt: skip
+    for ours, theirs in zip((*together.query, *together.rows[:-1], together.task),
+                            (*alone.query, *alone.rows[:-1], alone.task), strict=True):  # fmt: skip
         assert torch.equal(ours[1], theirs[0])  # type: ignore[index]
 
 
@@ -166,9 +166,12 @@ def test_every_split_of_every_family_shows_the_right_reward(env: str, smoke_data
         batch = batch_of(job)
         assert (batch.query.next_obs is not None) == family.dynamics_differ
         params = job.dataset.task_set.params[batch.task[0].numpy()]  # [M, P]
-        rows = [field[0].double().unflatten(0, (len(params), 20)).numpy() for field in batch.rows]
+        rows = [field[0].double().unflatten(0, (len(params), 20)).numpy() for field in batch.rows[:-1]]
         dense = family.reward(rows[0], rows[1], rows[3], params[:, None])
         np.testing.assert_allclose(rows[2][..., 0], dense, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            rows[5][..., 0], sparsify(dense, split.radius(family)), rtol=1e-5, atol=1e-4
+        )
         uniform = torch.rand(1, len(params), 50, generator=torch.Generator().manual_seed(0))
         fields = job.sampler(split).fields(batch.task, uniform)
         obs, action, _, next_obs, _, shown = (field[0].double().numpy() for field in fields)

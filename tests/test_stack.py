@@ -14,7 +14,7 @@ from torch import nn
 from algorithms.algorithm import Algorithm, algorithms
 from algorithms.behaviour import SacSettings, StackedSac
 from algorithms.learner import State, start, update
-from algorithms.stack import StackedLinear, StackedMLP, Twins, adam, minimise, polyak
+from algorithms.stack import Ensemble, StackedLinear, StackedMLP, adam, minimise, polyak
 from benchmark.protocol import resolve
 from datasets.randomness import Stream, spread
 from envs import TaskFamily, families, find_family
@@ -149,12 +149,12 @@ def test_stacked_linear_is_torchs_linear_of_every_member() -> None:
 
 def test_stacked_mlp_and_twins_are_torchs_networks() -> None:
     x = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))
-    mlp, twins = StackedMLP(4, (6, 7), 3, Stream([1, 2])), Twins(4, (6, 7), 3, Stream([3, 4]))
+    mlp, twins = StackedMLP(4, (6, 7), 3, Stream([1, 2])), Ensemble(4, (6, 7), 3, Stream([3, 4]))
     first, second = twins(x)
     for member in range(2):
         torch.testing.assert_close(mlp(x)[member], as_torch(mlp, member)(x[member]))
-        torch.testing.assert_close(first[member], as_torch(twins.both, member)(x[member]))
-        torch.testing.assert_close(second[member], as_torch(twins.both, 2 + member)(x[member]))
+        torch.testing.assert_close(first[member], as_torch(twins.all, member)(x[member]))
+        torch.testing.assert_close(second[member], as_torch(twins.all, 2 + member)(x[member]))
     assert float((first - second).abs().max().detach()) > 0.01
 
 
@@ -169,14 +169,14 @@ def as_torch(mlp: StackedMLP, member: int) -> nn.Sequential:
 
 
 def test_twins_of_a_member_do_not_depend_on_the_others() -> None:
-    together, alone = Twins(4, (6,), 1, Stream([3, 4])), Twins(4, (6,), 1, Stream([4]))
+    together, alone = Ensemble(4, (6,), 1, Stream([3, 4])), Ensemble(4, (6,), 1, Stream([4]))
     for ours, theirs in zip(together.parameters(), alone.parameters(), strict=True):
         torch.testing.assert_close(of_member(ours, 1, 2), theirs, rtol=0, atol=0)
 
 
 def test_frozen_networks_pass_gradient_through_and_keep_none() -> None:
     x = torch.ones(1, 2, 4, requires_grad=True)
-    for net in (StackedMLP(4, (6,), 1, Stream([1])), Twins(4, (6,), 1, Stream([1]))):
+    for net in (StackedMLP(4, (6,), 1, Stream([1])), Ensemble(4, (6,), 1, Stream([1]))):
         loss = net(x, frozen=True).sum()
         gradients = torch.autograd.grad(loss, [x, *net.parameters()], allow_unused=True)
         assert float(gradients[0].abs().sum()) > 0

@@ -102,7 +102,7 @@ def _transitions(ledger: Ledger, run: Run) -> int | None:
 
 
 def costs(ledger: Ledger) -> pd.DataFrame | None:
-    """Seconds, gradient steps and encoder size of every run."""
+    """Seconds, gradient steps and encoder size of every run, teachers apart, and what a test costs."""
     rows = []
     for entry in entries(ledger):
         for run in entry.runs:
@@ -112,10 +112,14 @@ def costs(ledger: Ledger) -> pd.DataFrame | None:
                     "environment": entry.setting,
                     "algorithm": entry.label,
                     "seeds": len(run.spec["seeds"]),
+                    "teachers' steps": int(cost.get("teacher_steps", 0)),
+                    "teacher_seconds": float(cost.get("teacher_seconds", 0.0)),
                     "gradient steps": int(cost["gradient_steps"]),
                     "train_seconds": float(cost["train_seconds"]),
                     "steps_per_second": cost["gradient_steps"] / max(cost["train_seconds"], 1e-9),
                     "encoder parameters": int(cost["encoder_parameters"]),
+                    "infer_ms": cost.get("infer_ms"),
+                    "act_ms": cost.get("act_ms"),
                     "device": f"{birth['device']}, threads: {birth['threads']}",
                 }
             )
@@ -123,12 +127,24 @@ def costs(ledger: Ledger) -> pd.DataFrame | None:
 
 
 def show_costs(frame: pd.DataFrame) -> pd.DataFrame:
-    """Minutes and rates, readable."""
+    """Seconds and rates, readable; a dash where nothing was done or measured."""
     shown = frame.map(number)
     shown["environment"] = once(frame["environment"])
-    shown["train_seconds"] = frame["train_seconds"].map("{:.0f}".format)
+    taught = frame["teacher_seconds"] > 0
+    for name in ("teacher_seconds", "train_seconds"):
+        shown[name] = frame[name].map("{:.0f}".format)
+    for name in ("teachers' steps", "teacher_seconds"):
+        shown[name] = shown[name].where(taught, NONE)
     shown["steps_per_second"] = frame["steps_per_second"].map("{:.1f}".format)
-    return shown.rename(columns={"train_seconds": "training, s", "steps_per_second": "gradient steps / s"})
+    return shown.rename(
+        columns={
+            "teacher_seconds": "teachers, s",
+            "train_seconds": "training, s",
+            "steps_per_second": "gradient steps / s",
+            "infer_ms": "infer a task, ms",
+            "act_ms": "act, ms",
+        }
+    )
 
 
 FIGURES = (
@@ -162,7 +178,9 @@ FIGURES = (
         make=costs,
         show=show_costs,
         caption="Wall-clock seconds of training, tests apart, all seeds of a run at once as one stack; "
-        "a gradient step updates every seed's networks once.",
+        "a gradient step updates every seed's networks once. Teachers are a stage of their own before it. "
+        "What a test costs: milliseconds to infer one task from a test context, and for one action, all "
+        "seeds at once.",
         section="Protocol",
         needs="bench run --env {envs}",
     ),

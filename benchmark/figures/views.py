@@ -87,6 +87,18 @@ class Entry:
             rows.append(own.groupby("task")[score].mean().to_numpy())
         return np.stack(rows)
 
+    def online(self, score: str) -> Array | None:
+        """Returns of every episode of trials on self-collected contexts, mean over trials; None without any.
+
+        -> [S, T, episodes].
+        """
+        kept = [run.online for run in self.runs if run.online is not None]
+        if not kept:
+            return None
+        table = pd.concat(kept).drop_duplicates(["seed", "task", "trial", "episode"])
+        means = table.groupby(["seed", "task", "episode"])[score].mean()
+        return means.to_numpy().reshape(*(len(level) for level in means.index.levels))
+
     def curves(self, column: str) -> pd.DataFrame:
         """A column of the curves, one column per seed, indexed by step."""
         parts = {}

@@ -1,0 +1,180 @@
+"""Batch-constrained Q-learning, conditioned on the task: only actions like the data's are ever considered
+(Fujimoto et al., 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from algorithms.algorithm import Losses, Nets, Space, Training
+from algorithms.control_sac import critic_loss
+from algorithms.stack import Ensemble, StackedMLP
+from datasets.randomness import Stream
+from datasets.transitions import Rows
+
+LOG_STD = (-4.0, 15.0)  # of the autoencoder's posterior, as in BCQ's code
+NEVER = 1e-6  # how near to 0 and 1 a share is taken for a quantile
+Net = Callable[[Tensor], Tensor]
+
+
+class ActionVae(nn.Module):
+    """S conditional autoencoders of actions."""
+
+    def __init__(self, state: int, action: int, latent: int, hidden: tuple[int, ...], stream: Stream) -> None:
+        super().__init__()
+        self.posterior = StackedMLP(state + action, hidden, 2 * latent, stream)
+        self.decoder = StackedMLP(state + latent, hidden, action, stream)
+
+
+def decoded(decoder: Net, state: Tensor, latent: Tensor) -> Tensor:
+    """The action that a latent stands for in a state.  [S, N, O + Z], [S, N, L] -> [S, N, A]."""
+    return decoder(torch.cat([state, latent], -1)).tanh()
+
+
+def corrected(perturbation: Net, state: Tensor, action: Tensor, bound: float) -> Tensor:
+    """The action moved by a learned correction of at most the bound. [bcq perturbation]
+
+    [S, N, O + Z], [S, N, A] -> [S, N, A]
+    """
+    shift = perturbation(torch.cat([state, action], -1)).tanh()
+    return (action + bound * shift).clamp(-1, 1)
+
+
+def vae_loss(decoded: Tensor, action: Tensor, mean: Tensor, log_std: Tensor, prior_weight: float) -> Tensor:
+    """Squared error of the decoded action, and the posterior's divergence from a standard normal. [bcq vae]
+
+    Both are means over rows and dimensions.  [S, N, A] ×2, [S, N, L] ×2 -> [S]
+    """
+    divergence = 0.5 * (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std)
+    return (decoded - action).square().mean((1, 2)) + prior_weight * divergence.mean((1, 2))
+
+
+def cautious_value(q: Tensor, caution: float) -> Tensor:
+    """Between both critics, nearer to the smaller. [bcq target]  [2, S, N, 1] -> [S, N, 1]."""
+    return caution * q.amin(0) + (1 - caution) * q.amax(0)
+
+
+@cache
+def spread_latents(count: int, width: int) -> Tensor:
+    """Standard normal numbers spread evenly, the mode first, the same for every policy: [count, width]."""
+    share = torch.quasirandom.SobolEngine(width).draw(count + 1)[1:]  # the first point is the corner 0
+    return torch.special.ndtri(share.double().clamp(NEVER, 1 - NEVER)).float()
+
+
+@dataclass(frozen=True)
+class Bcq:
+    """An autoencoder that proposes actions like the data's, a small learned correction, and twin critics that
+    choose.
+    """
+
+    candidates: int = 10
+    perturbation: float = 0.05
+    """The largest correction of an action, whose range is [-1, 1]."""
+    caution: float = 0.75
+    """How much the smaller of the two critics counts in a target."""
+    prior_weight: float = 0.5
+    latent_bound: float = 0.5
+    """What is decoded lies within, but for the autoencoder's own loss."""
+    latents_per_action: int = 2
+
+    def latent_width(self, action: int) -> int:
+        """The autoencoder's latent width L."""
+        return self.latents_per_action * action
+
+    def build(self, space: Space, latent: int, numbers: Training, stream: Stream) -> dict[str, nn.Module]:
+        """Critics, autoencoder and correction, with targets of critics and correction."""
+        state, act, hidden = space.obs + latent, space.action, numbers.hidden
+        nets: dict[str, nn.Module] = {
+            "critic": Ensemble(state + act, hidden, 1, stream),
+            "vae": ActionVae(state, act, self.latent_width(act), hidden, stream),
+            "perturbation": StackedMLP(state + act, hidden, act, stream),
+            "critic_target": Ensemble(state + act, hidden, 1, stream),
+            "perturbation_target": StackedMLP(state + act, hidden, act, stream),
+        }
+        for name in ("critic", "perturbation"):
+            nets[f"{name}_target"].load_state_dict(nets[name].state_dict())
+        return nets
+
+    def rates(self, numbers: Training) -> dict[str, float]:
+        """The critic's rate for the critics, the actor's for what makes actions."""
+        return {
+            "critic": numbers.critic_lr,
+            "vae": numbers.actor_lr,
+            "perturbation": numbers.actor_lr,
+        }
+
+    def noise_width(self, space: Space, numbers: Training) -> int:
+        """A latent for the autoencoder's draw, one for the correction, and one for each candidate."""
+        return (self.candidates + 2) * self.latent_width(space.action)
+
+    def losses(
+        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training
+    ) -> Losses:
+        """The three losses at one point of parameters."""
+        width, vae = self.latent_width(rows.action.shape[-1]), nets["vae"]
+        drawn, here, there = noise.split((width, width, self.candidates * width), -1)
+        state = {name: torch.cat([rows.obs, z[name]], -1) for name in z}
+
+        head = vae.posterior(torch.cat([state["vae"], rows.action], -1))
+        mean, log_std = head.chunk(2, -1)
+        log_std = log_std.clamp(*LOG_STD)
+        copied = decoded(vae.decoder, state["vae"], mean + log_std.exp() * drawn)
+
+        with torch.no_grad():
+            next_state = torch.cat([rows.next_obs, z["critic"]], -1)
+            latents = self.bounded(there.unflatten(-1, (self.candidates, width)))  # [S, N, C, L]
+            _, value = self.candidates_of(
+                vae.decoder, nets["perturbation_target"], nets["critic_target"], next_state, latents
+            )
+            next_value = cautious_value(value, self.caution).amax(2)  # [S, N, 1]
+            proposed = decoded(vae.decoder, state["perturbation"], self.bounded(here))
+        q = nets["critic"](torch.cat([state["critic"], rows.action], -1))  # [2, S, N, 1]
+        chosen = corrected(nets["perturbation"], state["perturbation"], proposed, self.perturbation)
+        climbed = nets["critic"](torch.cat([state["perturbation"], chosen], -1), frozen=True)[0]
+        reward = rows.reward * numbers.reward_scale
+        return {
+            "critic": critic_loss(q, reward, rows.alive, next_value, numbers.discount),
+            "vae": vae_loss(copied, rows.action, mean, log_std, self.prior_weight),
+            "perturbation": -climbed.mean((1, 2)),
+        }
+
+    def bounded(self, latent: Tensor) -> Tensor:
+        """Latents as they are decoded when actions are made."""
+        return latent.clamp(-self.latent_bound, self.latent_bound)
+
+    def candidates_of(
+        self, decoder: Net, perturbation: Net, critic: Net, state: Tensor, latents: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Candidate actions of every row and the critic's values of them.
+
+        [S, N, O + Z], [S, N, C, L] -> [S, N, C, A], [..., S, N, C, 1].
+        """
+        rows, count = latents.shape[1:3]
+        many = state.repeat_interleave(count, 1)  # [S, N * C, O + Z]
+        action = decoded(decoder, many, latents.flatten(1, 2))
+        action = corrected(perturbation, many, action, self.perturbation)
+        value = critic(torch.cat([many, action], -1))  # [..., S, N * C, 1]
+        return action.unflatten(1, (rows, count)), value.unflatten(-2, (rows, count))
+
+    def best(self, decoder: StackedMLP, perturbation: Net, critic: Net, state: Tensor) -> Tensor:
+        """The candidate of highest value. [bcq policy]  [S, N, O + Z] -> [S, N, A].
+
+        departs: BCQ draws candidates anew at every step; here they are evenly spread ones, always the same,
+        so that the policy is deterministic as every other's.
+        """
+        spread = spread_latents(self.candidates, self.latent_width(decoder.outputs)).to(state)  # [C, L]
+        latents = self.bounded(spread).expand(*state.shape[:2], -1, -1)
+        action, value = self.candidates_of(decoder, perturbation, critic, state, latents)
+        place = value.argmax(2, keepdim=True).expand(-1, -1, -1, action.shape[-1])  # [S, N, 1, A]
+        return action.gather(2, place).squeeze(2)
+
+    def act(self, nets: Nets, obs: Tensor, z: Tensor) -> Tensor:
+        """The best candidate by the first critic.  [S, N, O], [S, N, Z] -> [S, N, A]."""
+        state = torch.cat([obs, z], -1)
+        critic = lambda x: nets["critic"](x)[0]  # noqa: E731
+        return self.best(nets["vae"].decoder, nets["perturbation"], critic, state)

@@ -1,0 +1,68 @@
+"""A task-conditioned policy that imitates the BCQ networks of every task's teacher (Li et al., 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from algorithms.algorithm import Losses, Nets, Space, Training
+from algorithms.control_bcq import Bcq, decoded
+from algorithms.stack import StackedMLP
+from datasets.randomness import Stream
+from datasets.transitions import Rows
+
+
+def imitation_error(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Mean squared error to what the teacher says. [mbml distillation]  [S, N, ·] ×2 -> [S]."""
+    return (ours - theirs).square().mean((1, 2))
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """BCQ's critic, decoder and correction, each a regression on its teachers' own; acts as BCQ does."""
+
+    bcq: Bcq = field(default_factory=Bcq)
+    """How candidates are made and chosen, the same for teachers and student."""
+
+    def build(self, space: Space, latent: int, numbers: Training, stream: Stream) -> dict[str, nn.Module]:
+        """Critic, decoder and correction; nothing here has a target."""
+        state, act, hidden = space.obs + latent, space.action, numbers.hidden
+        return {
+            "critic": StackedMLP(state + act, hidden, 1, stream),
+            "decoder": StackedMLP(state + self.bcq.latent_width(act), hidden, act, stream),
+            "perturbation": StackedMLP(state + act, hidden, act, stream),
+        }
+
+    def rates(self, numbers: Training) -> dict[str, float]:
+        """As BCQ's."""
+        actor = numbers.actor_lr
+        return {"critic": numbers.critic_lr, "decoder": actor, "perturbation": actor}
+
+    def noise_width(self, space: Space, numbers: Training) -> int:
+        """None: what is random is the lesson's."""
+        return 0
+
+    def losses(
+        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training
+    ) -> Losses:
+        """The three regressions on the lesson; ValueError without one."""
+        lesson = rows.lesson
+        if lesson is None:
+            raise ValueError("a distilled control takes an algorithm with teachers")
+        state = {name: torch.cat([rows.obs, z[name]], -1) for name in z}
+        value = nets["critic"](torch.cat([state["critic"], rows.action], -1))
+        shift = nets["perturbation"](torch.cat([state["perturbation"], lesson.action], -1)).tanh()
+        action = decoded(nets["decoder"], state["decoder"], lesson.latent)
+        return {
+            "critic": imitation_error(value, lesson.value),
+            "decoder": imitation_error(action, lesson.action),
+            "perturbation": imitation_error(shift, lesson.shift),
+        }
+
+    def act(self, nets: Nets, obs: Tensor, z: Tensor) -> Tensor:
+        """The best candidate by the critic.  [S, N, O], [S, N, Z] -> [S, N, A]."""
+        state = torch.cat([obs, z], -1)
+        return self.bcq.best(nets["decoder"], nets["perturbation"], nets["critic"], state)

@@ -1,0 +1,21 @@
+"""MBML: single-task teachers, distilled into one policy whose embedding learns from relabelled transitions
+(Li et al., NeurIPS 2020).
+"""
+
+from algorithms.algorithm import Algorithm
+from algorithms.control_distilled import Distilled
+from algorithms.encoders import GaussianProduct
+from algorithms.task_losses import Triplet
+from algorithms.teachers import BcqTeachers
+
+MBML = Algorithm(
+    name="mbml",
+    label="MBML",
+    encoder=GaussianProduct(),
+    task_loss=Triplet(margin=2.0),
+    control=Distilled(),
+    encoder_learns_from=("critic",),
+    teachers=BcqTeachers(),
+)
+
+ALGORITHMS = (MBML,)

@@ -1,0 +1,109 @@
+"""The test on self-collected contexts: what it collects, what it infers from, and that it is kept apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from run_fixture import CPU, TOY, numbers, smoke_data, toy_goals, toy_sampler
+
+from algorithms.algorithm import Algorithm, Space, algorithms, find_algorithm
+from algorithms.learner import State, start, update
+from benchmark.figures.online import online_returns, show_online
+from benchmark.ledger import read_ledger
+from benchmark.online import EPISODES, FROM_PRIOR, evaluate_online, from_prior, own_context
+from benchmark.protocol import RunSpec
+from benchmark.run import run
+from datasets.randomness import Stream
+from envs import TaskSet
+from envs.family import sparsify
+from envs.rollout import Episodes
+
+__all__ = ["smoke_data"]
+SEEDS = (3, 1)
+TASKS = TaskSet("toy", 0, toy_goals(), (0, 1, 2, 4, 6, 7), (3, 5))
+every = pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
+
+
+def begun(algorithm: Algorithm, seeds: tuple[int, ...] = SEEDS) -> State:
+    state = start(algorithm, numbers(), Space(2, 2, 2, False, TASKS.train), seeds, CPU)
+    sampler = toy_sampler(8)
+    for _ in range(2):
+        update(state, state.draw(sampler))
+    return state
+
+
+def tried(state: State, seeds: tuple[int, ...] = SEEDS) -> pd.DataFrame:
+    return evaluate_online(state, seeds, toy_sampler(8), TOY, TASKS, None)
+
+
+@every
+def test_every_trial_plays_every_episode(algorithm: Algorithm) -> None:
+    state = begun(algorithm)
+    table, trials = tried(state), state.numbers.eval_episodes
+    keys = {(s, t, n, e) for s in SEEDS for t in TASKS.test for n in range(trials) for e in range(EPISODES)}
+    assert {*table[["seed", "task", "trial", "episode"]].itertuples(index=False, name=None)} == keys
+    assert len(table) == len(keys) and bool(np.isfinite(table["dense"]).all())
+    pd.testing.assert_frame_equal(table, tried(state))
+
+
+@pytest.mark.parametrize("name", ["focalpp", "batch-pearl"])
+def test_a_seed_is_tested_as_it_would_be_alone(name: str) -> None:
+    both, alone = tried(begun(find_algorithm(name))), tried(begun(find_algorithm(name), (1,)), (1,))
+    ours = both[both["seed"] == 1].reset_index(drop=True)
+    np.testing.assert_allclose(ours["dense"], alone["dense"], atol=1e-3)
+
+
+def test_before_anything_is_known_embeddings_are_the_priors() -> None:
+    sampler, trials = toy_sampler(8), 400
+    pearl, focal = begun(find_algorithm("batch-pearl")), begun(find_algorithm("focal"))
+    z = from_prior(pearl, sampler, TASKS, trials, Stream(SEEDS))
+    assert z.shape == (2, 800, 3)
+    assert abs(float(z.mean())) < 0.1 and abs(float(z.std()) - 1) < 0.1
+    oracle = from_prior(begun(find_algorithm("oracle")), sampler, TASKS, 2, Stream(SEEDS))
+    assert torch.equal(oracle[0], sampler.params[[3, 3, 5, 5]])
+    z = from_prior(focal, sampler, TASKS, trials, Stream(SEEDS))
+    assert float(z.abs().max()) < 1 and len(z[0].unique(dim=0)) > 100
+
+
+def test_contexts_hold_what_was_lived_through_and_nothing_else() -> None:
+    """Steps after a fall are drawn never, all others sooner or later; rewards are sparsified."""
+    state, draw = begun(find_algorithm("focal")), np.random.default_rng(0)
+    count, horizon = 4, 5  # 2 seeds × 2 worlds
+    length = np.array([5, 2, 1, 4])
+    valid = np.arange(horizon) < length[:, None]
+    shapes = ((2,), (2,), (), (2,))
+    fields = [draw.normal(size=(count, horizon, *shape)) for shape in shapes]
+    for field in fields:
+        field[~valid] = np.nan
+    episodes = [Episodes(*fields, np.zeros_like(valid), valid) for _ in range(2)]
+    state.numbers = state.numbers.model_copy(update={"test_context": 200})
+    context = own_context(state, episodes, -0.5, Stream(SEEDS))
+    assert context.obs.shape == (2, 2, 200, 2) and context.next_obs is None
+    for n in range(count):
+        mine = context.obs[n // 2, n % 2].numpy()
+        there = fields[0][n, : length[n]].astype(np.float32)
+        assert {*map(tuple, mine)} == {*map(tuple, there)}
+        reward = sparsify(fields[2][n, : length[n]], -0.5).astype(np.float32)
+        assert {*context.reward[n // 2, n % 2, :, 0].tolist()} == {*reward.tolist()}
+
+
+def test_its_returns_are_kept_apart_and_shown_apart(smoke_data: Path, tmp_path: Path) -> None:
+    plain = RunSpec(env="walker-2d-params", split="mixed", preset="smoke", algo="batch-pearl", seeds=(0, 1),
+                    overrides={})  # fmt: skip
+    for spec in (plain, plain.model_copy(update={"context": "online"})):
+        assert run(spec, smoke_data, tmp_path, CPU)["done"] != "already there"
+        assert run(spec, smoke_data, tmp_path, CPU)["done"] == "already there"
+    ledger = read_ledger(tmp_path)
+    offline, online = sorted(ledger.runs, key=lambda found: found.online is not None)
+    pd.testing.assert_frame_equal(offline.returns, online.returns)
+    assert offline.online is None and online.online is not None
+    assert "online" not in {*online.returns["context"]}
+    frame = online_returns(ledger)
+    assert frame is not None and len(frame) == 1
+    rest = online.online[online.online["episode"] >= FROM_PRIOR]
+    assert frame["mean"].item() == pytest.approx(rest["dense"].mean())
+    assert show_online(frame)["algorithm"].tolist() == ["Batch PEARL"]
