@@ -145,9 +145,8 @@ def teacher_place(teachers: State, task: Tensor) -> Tensor:
     """Where in the teachers' stack the teacher of each seed's task is.  task: [S, M] -> [S, M]."""
     assert teachers.task is not None
     taught = teachers.task.view(len(task), -1)  # [S, T]
-    return (task[..., None] == taught[:, None]).int().argmax(-1) + torch.arange(
-        len(task), device=task.device
-    )[:, None] * taught.shape[1]
+    first = torch.arange(len(task), device=task.device)[:, None] * taught.shape[1]  # [S, 1]
+    return first + (task[..., None] == taught[:, None]).int().argmax(-1)
 
 
 def update(state: State, batch: MetaBatch) -> dict[str, Tensor]:

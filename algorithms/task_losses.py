@@ -46,9 +46,8 @@ def distance_metric(first: Tensor, second: Tensor, *, power: int, eps: float, pu
 def triplet(anchor: Belief, own: Belief, margin: float) -> Tensor:
     """Another task's transitions, relabelled as a task's own, belong to that task. [mbml triplet]
 
-    The anchor of task m is made of task m - 1's transitions; the mean over the M pairs of a random circle of
-    tasks
-    stands for the mean over all pairs.  [S, M, Z], [S, M, Z] -> [S]
+    The anchor of task m is made of task m - 1's transitions; the mean over these M pairs, whose order is
+    random, stands for the mean over all pairs.  [S, M, Z], [S, M, Z] -> [S]
     """
     source = Belief(*(field.roll(1, 1) for field in own.gaussian()))
     gap = gaussian_divergence(anchor, own) - gaussian_divergence(anchor, source)  # [S, M]

@@ -73,7 +73,7 @@ class BcqTeachers:
         return Algorithm("teacher", "teacher", Zeros(), task_loss=None, control=self.teacher)
 
     def numbers(self, numbers: Training) -> Training:
-        """Fewer, narrower networks, whose steps are counted apart."""
+        """Networks of the teachers' width, and a step count of their own."""
         own = {"steps": numbers.teacher_steps, "encoder_steps": numbers.teacher_steps}
         return numbers.model_copy(update=own | {"width": numbers.teacher_width})
 

@@ -71,12 +71,17 @@ def reached(state: State, loss: Tensor) -> set[str]:
     return found
 
 
-@every
-@pytest.mark.parametrize("joint", [(), ("critic",), ("critic", "value", "policy")])
+JOINT = [
+    (algorithm, joint)
+    for algorithm in algorithms()
+    for joint in ((), ("critic",), ("critic", "value", "policy"))
+    if joint or algorithm.task_loss or not algorithm.encoder_learns_from  # else nothing trains the encoder
+]
+
+
+@pytest.mark.parametrize(("algorithm", "joint"), JOINT, ids=[f"{a.name}-{len(j)}" for a, j in JOINT])
 def test_a_loss_reaches_its_own_networks_alone(algorithm: Algorithm, joint: tuple[str, ...]) -> None:
     """The encoder learns from the task loss and from the control losses named; targets and keys from none."""
-    if algorithm.encoder_learns_from and not joint and not algorithm.task_loss:
-        pytest.skip("nothing would train its encoder")
     state, batch = begun(replace(algorithm, encoder_learns_from=joint))
     learns = bool(list(state.nets["encoder"].parameters()))
     for name, loss in losses(state, batch).items():
