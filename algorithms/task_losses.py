@@ -113,10 +113,12 @@ class Triplet:
     """MBML's metric learning on relabelled transitions, with PEARL's bottleneck. [mbml triplet]"""
 
     margin: float = 2.0
+    weight: float = 10.0
+    """Of the triplet against the bottleneck; MBML's weights are 1 and 0.1."""
     momentum: None = None
     compares: ClassVar[bool] = True
 
     def loss(self, query: Belief, key: Belief, numbers: Training) -> Tensor:
         """The query is a task's own context, the key the relabelled one.  [S, M, Z], [S, M, Z] -> [S]."""
-        bottleneck = numbers.prior_weight * kl_to_prior(together(query, key))
-        return triplet(key, query, self.margin) + bottleneck
+        bottleneck = kl_to_prior(together(query, key))
+        return numbers.prior_weight * (bottleneck + self.weight * triplet(key, query, self.margin))

@@ -63,9 +63,11 @@ class BcqTeachers:
 
     teacher: Teacher = field(default_factory=Teacher)
     reward_spread: float = 0.1
-    """The models agree on a reward where the standard deviation of what they say is below."""
+    """The models agree on a reward where what they say deviates by less than this share of the deviation
+    of the batch's rewards.
+    """
     next_obs_spread: float = 0.2
-    """The same for a next observation, mean over its numbers."""
+    """The same for the movement to a next observation, mean over its numbers."""
 
     @property
     def algorithm(self) -> Algorithm:
@@ -114,12 +116,21 @@ class BcqTeachers:
         pair = torch.cat([others.obs, others.action], -1).flatten(0, 1)  # [S * M, K, O + A]
         said = chooser(nets, teacher)(nets["model"])(pair)  # [E, S * M, K, ·]
         mean, spread = (x.unflatten(0, (stack, tasks)) for x in (said.mean(0), said.std(0)))
-        agreed = spread[..., 0] < self.reward_spread  # [S, M, K]
+        agreed = spread[..., 0] < self.reward_spread * deviation(batch.key.reward)  # [S, M, K]
         shown = others._replace(reward=mean[..., :1])
         if others.next_obs is not None:
-            agreed &= spread[..., 1:].mean(-1) < self.next_obs_spread
+            usual = deviation(others.next_obs - others.obs)
+            agreed &= spread[..., 1:].mean(-1) < self.next_obs_spread * usual
             shown = shown._replace(next_obs=others.obs + mean[..., 1:])
         return drawn_among(shown, agreed, batch.key, noise)
+
+
+def deviation(x: Tensor) -> Tensor:
+    """The standard deviation over all tasks and transitions of a batch, mean over numbers.
+
+    [S, M, K, ·] -> [S, 1, 1].
+    """
+    return x.flatten(1, 2).std(1).mean(-1)[:, None, None]
 
 
 def chooser(nets: Nets, teacher: Tensor) -> Callable[[nn.Module], Callable[[Tensor], Tensor]]:
