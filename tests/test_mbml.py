@@ -150,6 +150,24 @@ def test_where_models_disagree_the_tasks_own_second_draw_stands_in() -> None:
         assert torch.equal(ours, own)
 
 
+@pytest.mark.parametrize("unit", [1e-3, 1e3])
+def test_agreement_knows_no_unit_of_reward(unit: float) -> None:
+    """Rewards in another unit, in data and models: the same transitions, with rewards in that unit."""
+    state = taught()
+    nets, batch = state.stages[0].nets, state.draw(random_sampler())
+    place = teacher_place(state.stages[0], batch.task)
+    some = replace(BcqTeachers(), reward_spread=0.1, next_obs_spread=0.4)
+    key = some.relabelled(nets, batch, place, Stream([7, 8]))
+    head = nets["model"].all.layers[-1]
+    for parameter in (head.weight, head.bias):
+        parameter.data[..., 0] *= unit
+    scaled = batch._replace(key=batch.key._replace(reward=unit * batch.key.reward))
+    other = some.relabelled(nets, scaled, place, Stream([7, 8]))
+    torch.testing.assert_close(other, key._replace(reward=unit * key.reward))
+    everything = replace(some, reward_spread=1e9).relabelled(nets, scaled, place, Stream([7, 8]))
+    assert not torch.equal(other.obs, batch.key.obs) and not torch.equal(other.obs, everything.obs)
+
+
 def test_transitions_are_drawn_among_the_chosen_alone() -> None:
     """Each of them sooner or later; all of another context where none is chosen."""
     number = torch.arange(6.0).expand(2, 4, 6)[..., None]  # a transition's number is all there is of it
