@@ -117,11 +117,9 @@ class Attention:
     """Transitions embedded by blocks of self-attention over their fields, pooled with a learned weight each.
 
     The two kinds of attention read the transition in parallel and meet in the weighted mean of eq. 18.
-    `tokens`:
-    "fields" (s, a, r (, s'), as the text describes), "single" (the transition as one token, as the authors'
-    code) or
-    "scalar" (every number its own token). `gate`: "mean_one" (Definition 3.7) or "sigmoid" (the authors'
-    code).
+    `tokens`: "fields" (s, a, r (, s'), as the text describes), "single" (the transition as one token, as
+    the authors' code) or "scalar" (every number its own token). `gate`: "mean_one" (Definition 3.7) or
+    "sigmoid" (the authors' code).
     """
 
     batch_wise: bool

@@ -31,9 +31,8 @@ def policy_loss(drawn: Sampled, q_min: Tensor, temperature: float, shrink: float
 
     [S, N, 1] -> [S].
 
-    The shrinkage is in units of the temperature, so that dividing reward scale and temperature by one number
-    divides
-    the whole objective by it.
+    The shrinkage is in units of the temperature, so that dividing reward scale and temperature by one
+    number divides the whole objective by it.
     """
     climb = (temperature * drawn.log_prob - q_min).mean((1, 2))
     size = drawn.mean.square().mean((1, 2)) + drawn.log_std.square().mean((1, 2))

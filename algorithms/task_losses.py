@@ -30,8 +30,8 @@ def matrix_contrast(query: Tensor, key: Tensor, *, temperature: float) -> Tensor
 def distance_metric(first: Tensor, second: Tensor, *, power: int, eps: float, push: float) -> Tensor:
     """Squared distance within a task, inverse power of the distance across tasks. [focal distance metric]
 
-    Pairs are taken among both draws of M distinct tasks; the two kinds are averaged apart.  [S, M, Z] ×2 ->
-    [S]
+    Pairs are taken among both draws of M distinct tasks; the two kinds are averaged apart.
+    [S, M, Z] ×2 -> [S]
     """
     z = torch.cat([first, second], 1)  # [S, 2M, Z]
     squared = (z[:, :, None] - z[:, None]).square().sum(-1)  # [S, 2M, 2M]
@@ -59,8 +59,7 @@ class DistanceMetric:
     """FOCAL's metric learning. [focal distance metric]
 
     departs: constants are the paper's; the authors' code has eps 0.1, weight 10, the root of the pull term
-    and a mean
-    over latent dimensions, all of which `weight`, `root` and `mean_over_dims` select.
+    and a mean over latent dimensions, all of which `weight`, `root` and `mean_over_dims` select.
     """
 
     power: int = 2

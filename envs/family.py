@@ -50,8 +50,7 @@ class TaskFamily:
     """A distribution of tasks that share spaces and horizon and differ in `params`.
 
     Actions live in [-1, 1]; rewards are dense; `reward(obs, action, next_obs, params)` is pure and
-    broadcasts over
-    leading axes, all in float64: [..., O], [..., A], [..., O], [..., P] -> [...].
+    broadcasts over leading axes, all in float64: [..., O], [..., A], [..., O], [..., P] -> [...].
     """
 
     name: str
@@ -112,8 +111,7 @@ class TaskFamily:
         parameter.
 
         A plain draw of 10 winds moves the best possible mean return by a standard deviation of 0.5, more
-        than any
-        difference between algorithms; a draw stratified along the parameter keeps the test tasks
+        than any difference between algorithms; a draw stratified along the parameter keeps the test tasks
         representative.
         """
         params, draw = self.sample_params(), np.random.default_rng(seed)
