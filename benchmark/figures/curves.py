@@ -61,11 +61,15 @@ def _curves(ledger: Ledger, split: str) -> Any:
 
 
 def _cut_start(axis: Any, group: list[Entry], score: str) -> None:
-    """Cut off returns so far under the lower yardstick that they would flatten all that matters."""
+    """Cut off returns so far under the lower yardstick that they would flatten all that matters, but no
+    method's last.
+    """
     floor = [float(entry.returns(score).mean()) for entry in of_role(group, "lower")]
     low, high = axis.get_ylim()
     if floor:
-        axis.set_ylim(bottom=max(low, floor[0] - 1.2 * (high - floor[0])))
+        ends = [float(entry.curves(score).iloc[-1].min()) for entry in of_role(group, "method")]
+        deep = min(floor[0] - 1.2 * (high - floor[0]), *ends)
+        axis.set_ylim(bottom=max(low, deep - 0.02 * (high - deep)))
 
 
 HOW = (

@@ -110,7 +110,7 @@ def costs(ledger: Ledger) -> pd.DataFrame | None:
             rows.append(
                 {
                     "environment": entry.setting,
-                    "algorithm": entry.label,
+                    "algorithm": entry.label + (", online" if run.online is not None else ""),
                     "seeds": len(run.spec["seeds"]),
                     "teachers' steps": int(cost.get("teacher_steps", 0)),
                     "teacher_seconds": float(cost.get("teacher_seconds", 0.0)),
@@ -180,7 +180,7 @@ FIGURES = (
         caption="Wall-clock seconds of training, tests apart, all seeds of a run at once as one stack; "
         "a gradient step updates every seed's networks once. Teachers are a stage of their own before it. "
         "What a test costs: milliseconds to infer one task from a test context, and for one action, all "
-        "seeds at once.",
+        "seeds at once. Online: a run that was also tested on contexts of its own.",
         section="Protocol",
         needs="bench run --env {envs}",
     ),
