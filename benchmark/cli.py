@@ -177,13 +177,23 @@ def run_algorithms(arguments: Arguments) -> int:
 
 
 def _run_all(specs: Sequence[Any], arguments: Arguments) -> list[dict[str, Any]]:
+    """A row of every run; one that is refused on the way stops no other, and is raised after the last."""
     from algorithms.accelerate import prepare
     from benchmark.run import prepare_job, run
 
     device = prepare(arguments.device, arguments.threads)
     for spec in specs:
         prepare_job(spec, arguments.data, device)
-    return [run(spec, arguments.data, arguments.results, device) for spec in specs]
+    rows, refused = [], []
+    for spec in specs:
+        try:
+            rows.append(run(spec, arguments.data, arguments.results, device))
+        except BadInput as error:
+            refused.append(error)
+    if refused:
+        show(rows)
+        raise refused[0]
+    return rows
 
 
 def report(arguments: Arguments) -> int:

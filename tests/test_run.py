@@ -17,10 +17,13 @@ from run_fixture import CPU, smoke_data
 from algorithms.algorithm import Training, algorithms, find_algorithm
 from algorithms.attention import Attention
 from algorithms.encoders import GaussianProduct
+from benchmark.cli import main
 from benchmark.film import FRAMES, frames
-from benchmark.ledger import Run, read_ledger
+from benchmark.job import card, prepare_job
+from benchmark.ledger import Run, read_ledger, run_name
 from benchmark.protocol import RunSpec, resolve
 from benchmark.run import run
+from datasets.files import locked
 from datasets.splits import find_split, splits_of
 from datasets.store import open_dataset
 from envs import families, find_family
@@ -202,6 +205,23 @@ def test_a_refused_run_leaves_nothing(wrong: RunSpec, smoke_data: Path, tmp_path
     with pytest.raises(BadInput):
         run(wrong, smoke_data, tmp_path, CPU)
     assert not [*tmp_path.glob("runs/*"), *tmp_path.glob("work/*/*.pt")]
+
+
+def test_a_run_that_is_refused_on_the_way_stops_no_other(
+    smoke_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", "--env", "point-robot-wind", "--preset", "smoke", "--seeds", "0", "--algo", "blind"]
+    command += ["oracle", "--data", str(smoke_data), "--results", str(tmp_path)]
+    work = (
+        tmp_path
+        / "work"
+        / run_name(card(prepare_job(spec("point-robot-wind", "blind", (0,)), smoke_data, CPU)))
+    )
+    with locked(work):
+        assert main(command) == 2
+    said = capsys.readouterr()
+    assert "oracle" in said.out and said.err.splitlines()[-1].startswith("bench: ") and "blind" in said.err
+    assert [run.algo for run in read_ledger(tmp_path).runs] == ["oracle"]
 
 
 # --- kill -9
