@@ -14,7 +14,8 @@ BESIDE = "  "
 """How the first cell of a row starts that stands beside the row above it."""
 LONG, WIDE = 45, 88
 """Rows and characters across from which a LaTeX table breaks over pages, and is set smaller."""
-LARGE = 100
+TINY, SMALL, LARGE = 0.005, 0.1, 100
+"""Below which numbers are powers of ten, have three decimals, and two instead of one."""
 LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -63,12 +64,14 @@ def _signed(value: float, decimals: int) -> str:
 
 
 def number(value: Any) -> str:
-    """The same, with powers of ten for what two decimals cannot show; words and counts as they are."""
+    """The same, with more decimals or powers of ten where two say little; words and counts as they are."""
     if isinstance(value, str | bool | int):
         return str(value)
-    if not missing(value) and value and abs(value) < 0.005:
+    if missing(value) or not value or abs(value) >= SMALL:
+        return fixed(value)
+    if abs(value) < TINY:
         return f"{value:.2e}".replace("e-0", "e-").replace("-", "−")
-    return fixed(value)
+    return _signed(value, 3)
 
 
 def plain(value: Any) -> str:

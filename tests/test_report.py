@@ -231,8 +231,8 @@ def test_a_killed_report_leaves_the_old_one_and_the_next_finishes(tmp_path: Path
 
 
 def test_numbers_in_print() -> None:
-    assert [tables.number(x) for x in (12.958, -5.391, 1470.52, 8.54e-5, 0.0, np.nan, None, 3)] == [
-        "12.96", "−5.39", "1470.5", "8.54e−5", "0.00", "–", "–", "3"
+    assert [tables.number(x) for x in (12.958, -5.391, 1470.52, 0.0137, 8.54e-5, 0.0, np.nan, None, 3)] == [
+        "12.96", "−5.39", "1470.5", "0.014", "8.54e−5", "0.00", "–", "–", "3"
     ]  # fmt: skip
     assert tables.with_spread(12.958, 0.0894) == "12.96 (0.09)"
     assert tables.with_spread(1351.4, 90.46) == "1351.4 (90.5)"

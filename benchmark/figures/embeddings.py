@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from benchmark.tables import number, once, with_spread
 
 SHOWN_TASKS = 20  # [focalpp Fig. 4b]
 SHOWN_DRAWS = 20
+WIDEST = 16  # letters of a panel's name on one line
 
 
 def variances(ledger: Ledger) -> pd.DataFrame | None:
@@ -85,13 +87,19 @@ def embedding_maps(ledger: Ledger) -> Any:
             axis.axis("off")
         for axis, entry in zip(line, group, strict=False):
             _draw_map(axis, entry)
-        line[0].set_ylabel(group[0].setting.replace(" (", "\n("))
+        line[0].set_ylabel(_on_lines(group[0].setting), fontsize=7)
     scale = plt.cm.ScalarMappable(cmap=style.TASKS)
     bar = figure.colorbar(scale, ax=axes, location="bottom", shrink=0.3, aspect=40, pad=0.02)
     bar.set_ticks([])
     bar.set_label("task, from the lowest to the highest first parameter")
     bar.outline.set_visible(False)
     return figure
+
+
+def _on_lines(name: str) -> str:
+    """A name on lines short enough for a small panel, what is in parentheses on its own."""
+    short = name.replace(" (", "\n(")
+    return "\n".join(textwrap.fill(line, WIDEST) for line in short.split("\n"))
 
 
 def _draw_map(axis: Any, entry: Entry) -> None:
@@ -107,7 +115,7 @@ def _draw_map(axis: Any, entry: Entry) -> None:
         axis.plot(
             *dots.T, ".", color=style.task_colour(place), markersize=2.6 + 1.4 * (len(tasks) < 5), mew=0
         )
-    axis.set_title(entry.label, fontsize=7, loc="center")
+    axis.set_title(_on_lines(entry.label), fontsize=7, loc="center")
     axis.set_xticks([])
     axis.set_yticks([])
     for side in ("top", "right"):

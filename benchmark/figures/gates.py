@@ -80,8 +80,8 @@ def variance_against_sparsity(ledger: Ledger) -> Any:
         axis.set_yscale("log")
         axis.set_xlim(0, 1)
         axis.set_title(group[0].setting)
-        axis.set_xlabel("absolutely sparse share of the context")
-        axis.set_ylabel("variance of z over context draws")
+        axis.set_xlabel("absolutely sparse share")
+        axis.set_ylabel("variance of z")
         axis.grid(axis="y")
     style.legend_below(figure, axes)
     return figure
