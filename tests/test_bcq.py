@@ -75,7 +75,7 @@ def test_the_critics_target_is_the_best_cautious_candidate() -> None:
             latent = noise[:, n : n + 1, (2 + c) * width : (3 + c) * width].clamp(-0.5, 0.5)
             action = nets["vae"].decoder(torch.cat([state, latent], -1)).tanh()
             moved = action + 0.05 * nets["perturbation_target"](torch.cat([state, action], -1)).tanh()
-            values.append(nets["critic_target"](torch.cat([state, moved.clamp(-1, 1)], -1)))
+            values.append(nets["critic_target"](torch.cat([state, moved.clamp(-1, 1)], -1)).detach())
         for s in range(2):
             both = [(float(v[0, s, 0, 0]), float(v[1, s, 0, 0])) for v in values]
             target = oracles.bcq_target(
