@@ -67,7 +67,7 @@ def test_the_critics_target_is_the_best_cautious_candidate() -> None:
     training = numbers(discount=0.9, reward_scale=3.0)
     found = part.losses(nets, rows, dict.fromkeys(part.rates(training), z), noise, training)
     width, total = part.latent_width(2), torch.zeros(2, dtype=torch.float64)
-    q = nets["critic"](torch.cat([rows.obs, z, rows.action], -1))
+    q = nets["critic"](torch.cat([rows.obs, z, rows.action], -1)).detach()
     for n in range(7):
         state = torch.cat([rows.next_obs, z], -1)[:, n : n + 1]
         values = []
