@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.ledger import portrait_name, write_portrait
+from datasets.files import locked
 from datasets.splits import SplitData, load_split, splits_of
 from datasets.store import QUALITIES, Dataset, StoredTask
 from envs.family import sparsify
@@ -20,7 +21,12 @@ EXAMPLES = 5  # tasks of the relabelling picture
 
 
 def keep_portrait(dataset: Dataset, results: Path) -> None:
-    """Write the data set's portrait unless it is there."""
+    """Write the data set's portrait unless it is there, after whoever else is writing one."""
+    with locked(results / "datasets", wait=True):
+        _keep(dataset, results)
+
+
+def _keep(dataset: Dataset, results: Path) -> None:
     family, tasks = dataset.family, dataset.task_set
     cost = json.loads((dataset.folder / "cost.json").read_text())
     info: dict[str, Any] = {

@@ -44,11 +44,14 @@ def write_folder_whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Own a folder and all below it, or BadInput; what a killed owner left half-written is removed."""
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Own a folder and all below it, or BadInput where somebody does and we do not wait.
+
+    What a killed owner left half-written is removed.
+    """
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        handle = _lock(folder)
+        handle = _lock(folder, wait)
     try:
         with disk_errors(folder):
             _sweep(folder)
@@ -90,13 +93,13 @@ def _no_space(path: Path, size: int) -> BadInput:
     )
 
 
-def _lock(folder: Path) -> int:
+def _lock(folder: Path, wait: bool) -> int:
     """The handle of the folder's lock, which the kernel lets go when the process ends, however it ends."""
     path = folder / LOCK
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if _is_open(handle, path):
                 os.truncate(handle, 0)
                 os.write(handle, str(os.getpid()).encode())

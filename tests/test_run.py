@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from benchmark.cli import main
 from benchmark.film import FRAMES, frames
 from benchmark.job import card, prepare_job
 from benchmark.ledger import Run, read_ledger, run_name
+from benchmark.portrait import keep_portrait
 from benchmark.protocol import RunSpec, resolve
 from benchmark.run import run
 from datasets.files import locked
@@ -222,6 +224,15 @@ def test_a_run_that_is_refused_on_the_way_stops_no_other(
     said = capsys.readouterr()
     assert "oracle" in said.out and said.err.splitlines()[-1].startswith("bench: ") and "blind" in said.err
     assert [run.algo for run in read_ledger(tmp_path).runs] == ["oracle"]
+
+
+def test_runs_side_by_side_keep_one_portrait(smoke_data: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(smoke_data, "point-robot-wind")
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(keep_portrait, dataset, tmp_path) for _ in range(4)]:
+            done.result()
+    (kept,) = (tmp_path / "datasets").iterdir()
+    assert kept.name == f"point-robot-wind.{dataset.sha256[:8]}"
 
 
 # --- kill -9
