@@ -214,12 +214,8 @@ def test_a_run_that_is_refused_on_the_way_stops_no_other(
 ) -> None:
     command = ["run", "--env", "point-robot-wind", "--preset", "smoke", "--seeds", "0", "--algo", "blind"]
     command += ["oracle", "--data", str(smoke_data), "--results", str(tmp_path)]
-    work = (
-        tmp_path
-        / "work"
-        / run_name(card(prepare_job(spec("point-robot-wind", "blind", (0,)), smoke_data, CPU)))
-    )
-    with locked(work):
+    taken = prepare_job(spec("point-robot-wind", "blind", (0,)), smoke_data, CPU)
+    with locked(tmp_path / "work" / run_name(card(taken))):
         assert main(command) == 2
     said = capsys.readouterr()
     assert "oracle" in said.out and said.err.splitlines()[-1].startswith("bench: ") and "blind" in said.err

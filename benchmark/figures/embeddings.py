@@ -98,8 +98,7 @@ def embedding_maps(ledger: Ledger) -> Any:
 
 def _on_lines(name: str) -> str:
     """A name on lines short enough for a small panel, what is in parentheses on its own."""
-    short = name.replace(" (", "\n(")
-    return "\n".join(textwrap.fill(line, WIDEST) for line in short.split("\n"))
+    return "\n".join(textwrap.fill(line, WIDEST) for line in name.replace(" (", "\n(").splitlines())
 
 
 def _draw_map(axis: Any, entry: Entry) -> None:
