@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from algorithms.belief import Belief
-from datasets.randomness import Stream
-from datasets.transitions import Context, MetaBatch, Rows
-from envs.discovery import by_name, declared
+from comrl.algorithms.belief import Belief
+from comrl.datasets.transitions import Context, MetaBatch, Rows
+from comrl.ground.discovery import by_name, declared
+from comrl.ground.noise import Stream
 
 
 class Space(NamedTuple):
@@ -186,7 +186,7 @@ class Algorithm:
 @cache
 def algorithms() -> tuple[Algorithm, ...]:
     """Every declared algorithm."""
-    return declared("algorithms", "ALGORITHMS")
+    return declared("comrl.algorithms", "ALGORITHMS")
 
 
 def find_algorithm(name: str) -> Algorithm:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algorithms.algorithm import Space, Training
-from algorithms.belief import Belief
-from algorithms.stack import StackedLinear
-from datasets.randomness import Stream
-from datasets.transitions import Context
-from envs.errors import BadInput
+from comrl.algorithms.algorithm import Space, Training
+from comrl.algorithms.belief import Belief
+from comrl.algorithms.stack import StackedLinear
+from comrl.datasets.transitions import Context
+from comrl.ground.errors import BadInput
+from comrl.ground.noise import Stream
 
 
 def mean_one(score: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Batch PEARL: a probabilistic embedding that the critic trains, offline (Rakelly et al., ICML 2019)."""
 
-from algorithms.algorithm import Algorithm
-from algorithms.control_sac import Sac
-from algorithms.encoders import GaussianProduct
-from algorithms.task_losses import KLToPrior
+from comrl.algorithms.algorithm import Algorithm
+from comrl.algorithms.control_sac import Sac
+from comrl.algorithms.encoders import GaussianProduct
+from comrl.algorithms.task_losses import KLToPrior
 
 BATCH_PEARL = Algorithm(
     name="batch-pearl",

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from algorithms.policy import sample, split_head
-from algorithms.stack import Ensemble, StackedMLP, adam, minimise, polyak
-from datasets.randomness import Stream, spread
-from envs.family import Array, TaskFamily
-from envs.rollout import Policy
+from comrl.algorithms.policy import sample, split_head
+from comrl.algorithms.stack import Ensemble, StackedMLP, adam, minimise, polyak
+from comrl.envs.family import Array, TaskFamily
+from comrl.envs.rollout import Policy
+from comrl.ground.noise import Stream, derive_seed
 
 LOG_STD = (-5.0, 2.0)  # the usual clamp of online SAC
 
@@ -87,8 +87,8 @@ class StackedSac:
         self.family, self.settings, self.device = family, settings, device
         self.params = np.repeat(params[list(tasks)], settings.worlds, 0)  # [S * W, P]
         self.worlds = family.simulator(self.params)
-        self.seeds = [spread(settings.seed, "behaviour", task) for task in tasks]
-        init = Stream([spread(seed, "init") for seed in self.seeds])
+        self.seeds = [derive_seed(settings.seed, "behaviour", task) for task in tasks]
+        init = Stream([derive_seed(seed, "init") for seed in self.seeds])
         obs, act, hidden = family.body_dim, family.action_dim, settings.hidden
         self.nets: dict[str, Any] = {
             "critic": Ensemble(obs + act, hidden, 1, init).to(device),
@@ -109,7 +109,7 @@ class StackedSac:
         self.optimiser = adam(
             [(self.nets[name], {"lr": settings.lr}) for name in ("critic", "policy", "temperature")]
         )
-        self.noise = Stream([spread(seed, "noise") for seed in self.seeds], device)
+        self.noise = Stream([derive_seed(seed, "noise") for seed in self.seeds], device)
         self.widths = (obs, act, 1, obs, 1)  # obs, action, reward, next obs, alive
         capacity = settings.steps * settings.worlds
         self.replay = torch.zeros(len(tasks), capacity, sum(self.widths), device=device)  # [S, steps * W, F]
@@ -125,7 +125,7 @@ class StackedSac:
         every = self.settings.checkpoint_every
         while True:
             if self.step % every == 0:
-                noise = Stream([spread(seed, "rollout", self.step) for seed in self.seeds], self.device)
+                noise = Stream([derive_seed(seed, "rollout", self.step) for seed in self.seeds], self.device)
                 yield self.step, partial(self._policy, noise), partial(self._policy, None)
             if self.step >= self.settings.steps:
                 return
@@ -191,7 +191,7 @@ class StackedSac:
     def _starts(self) -> NDArray[np.int64]:
         """A seed a world for a start at this step: [S * W]."""
         copies = range(self.settings.worlds)
-        return np.array([spread(seed, self.step, copy) for seed in self.seeds for copy in copies])
+        return np.array([derive_seed(seed, self.step, copy) for seed in self.seeds for copy in copies])
 
     @torch.no_grad()
     def _explore(self, obs: Array, noise: Tensor) -> NDArray[np.float64]:

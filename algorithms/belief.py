@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from datasets.randomness import Stream
+from comrl.ground.noise import Stream
 
 
 class Belief(NamedTuple):

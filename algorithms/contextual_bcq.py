@@ -2,9 +2,9 @@
 2019; Li et al., NeurIPS 2020).
 """
 
-from algorithms.algorithm import Algorithm
-from algorithms.control_bcq import Bcq
-from algorithms.encoders import GaussianProduct
+from comrl.algorithms.algorithm import Algorithm
+from comrl.algorithms.control_bcq import Bcq
+from comrl.algorithms.encoders import GaussianProduct
 
 CONTEXTUAL_BCQ = Algorithm(
     name="contextual-bcq",

@@ -11,11 +11,11 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from algorithms.algorithm import Losses, Nets, Space, Training
-from algorithms.control_sac import critic_loss
-from algorithms.stack import Ensemble, StackedMLP
-from datasets.randomness import Stream
-from datasets.transitions import Rows
+from comrl.algorithms.algorithm import Losses, Nets, Space, Training
+from comrl.algorithms.control_sac import critic_loss
+from comrl.algorithms.stack import Ensemble, StackedMLP
+from comrl.datasets.transitions import Rows
+from comrl.ground.noise import Stream
 
 LOG_STD = (-4.0, 15.0)  # of the autoencoder's posterior, as in BCQ's code
 NEVER = 1e-6  # how near to 0 and 1 a share is taken for a quantile

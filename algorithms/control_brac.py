@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algorithms.algorithm import Losses, Nets, Space, Training
-from algorithms.control_sac import Sac
-from algorithms.policy import Sampled, clamp_through, split_head
-from algorithms.stack import StackedMLP
-from datasets.randomness import Stream
-from datasets.transitions import Rows
+from comrl.algorithms.algorithm import Losses, Nets, Space, Training
+from comrl.algorithms.control_sac import Sac
+from comrl.algorithms.policy import Sampled, clamp_through, split_head
+from comrl.algorithms.stack import StackedMLP
+from comrl.datasets.transitions import Rows
+from comrl.ground.noise import Stream
 
 Head = tuple[Tensor, Tensor]
 """Mean and log standard deviation before the squashing."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from algorithms.algorithm import Losses, Nets, Space, Training
-from algorithms.control_bcq import Bcq, decoded
-from algorithms.stack import StackedMLP
-from datasets.randomness import Stream
-from datasets.transitions import Rows
+from comrl.algorithms.algorithm import Losses, Nets, Space, Training
+from comrl.algorithms.control_bcq import Bcq, decoded
+from comrl.algorithms.stack import StackedMLP
+from comrl.datasets.transitions import Rows
+from comrl.ground.noise import Stream
 
 
 def imitation_error(ours: Tensor, theirs: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from algorithms.algorithm import Losses, Nets, Space, Training
-from algorithms.policy import Clamp, Sampled, sample, split_head
-from algorithms.stack import Ensemble, StackedMLP
-from datasets.randomness import Stream
-from datasets.transitions import Rows
+from comrl.algorithms.algorithm import Losses, Nets, Space, Training
+from comrl.algorithms.policy import Clamp, Sampled, sample, split_head
+from comrl.algorithms.stack import Ensemble, StackedMLP
+from comrl.datasets.transitions import Rows
+from comrl.ground.noise import Stream
 
 
 def critic_loss(q: Tensor, reward: Tensor, alive: Tensor, next_value: Tensor, discount: float) -> Tensor:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algorithms.algorithm import Space, Training
-from algorithms.belief import Belief, product_of_gaussians
-from algorithms.stack import StackedMLP
-from datasets.randomness import Stream
-from datasets.transitions import Context
+from comrl.algorithms.algorithm import Space, Training
+from comrl.algorithms.belief import Belief, product_of_gaussians
+from comrl.algorithms.stack import StackedMLP
+from comrl.datasets.transitions import Context
+from comrl.ground.noise import Stream
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 al., ICLR 2021).
 """
 
-from algorithms.algorithm import Algorithm
-from algorithms.control_brac import Brac
-from algorithms.encoders import MeanPool
-from algorithms.task_losses import DistanceMetric
+from comrl.algorithms.algorithm import Algorithm
+from comrl.algorithms.control_brac import Brac
+from comrl.algorithms.encoders import MeanPool
+from comrl.algorithms.task_losses import DistanceMetric
 
 FOCAL = Algorithm(
     name="focal",

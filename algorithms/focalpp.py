@@ -4,9 +4,9 @@ ablations.
 
 from dataclasses import replace
 
-from algorithms.attention import Attention
-from algorithms.focal import FOCAL
-from algorithms.task_losses import MomentumContrast
+from comrl.algorithms.attention import Attention
+from comrl.algorithms.focal import FOCAL
+from comrl.algorithms.task_losses import MomentumContrast
 
 FOCALPP = replace(
     FOCAL,

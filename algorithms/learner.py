@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from algorithms.algorithm import Algorithm, Space, Training
-from algorithms.belief import Belief, together
-from algorithms.stack import adam, minimise, polyak
-from datasets.randomness import Stream, spread
-from datasets.sampler import Sampler
-from datasets.transitions import Context, MetaBatch
+from comrl.algorithms.algorithm import Algorithm, Space, Training
+from comrl.algorithms.belief import Belief, together
+from comrl.algorithms.stack import adam, minimise, polyak
+from comrl.datasets.sampler import Sampler
+from comrl.datasets.transitions import Context, MetaBatch
+from comrl.ground.noise import Stream, derive_seed
 
 KEY_ENCODER = "encoder_key"
 
@@ -79,7 +79,7 @@ def start(
     algorithm: Algorithm, numbers: Training, space: Space, seeds: Sequence[int], device: torch.device
 ) -> State:
     """Fresh networks of every seed; member s depends on its seed alone."""
-    init = Stream([spread(seed, "init") for seed in seeds])
+    init = Stream([derive_seed(seed, "init") for seed in seeds])
     nets: dict[str, Any] = {"encoder": algorithm.encoder.build(space, numbers, init)}
     nets |= algorithm.control.build(space, algorithm.encoder.latent(space, numbers), numbers, init)
     if algorithm.task_loss and algorithm.task_loss.momentum is not None:
@@ -95,11 +95,11 @@ def start(
             for name, rate in rates.items()
         ]
     )
-    noise = Stream([spread(seed, "noise") for seed in seeds], device)
+    noise = Stream([derive_seed(seed, "noise") for seed in seeds], device)
     state = State(algorithm, numbers, space, nets, optimiser, noise)
     if algorithm.teachers:
         taught = [(seed, task) for seed in seeds for task in space.tasks]
-        alone = [spread(seed, "teacher", task) for seed, task in taught]
+        alone = [derive_seed(seed, "teacher", task) for seed, task in taught]
         own = algorithm.teachers.numbers(numbers)
         state.teachers = start(algorithm.teachers.algorithm, own, space, alone, device)
         state.teachers.task = torch.tensor([[task] for _, task in taught], device=device)

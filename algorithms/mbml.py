@@ -2,11 +2,11 @@
 (Li et al., NeurIPS 2020).
 """
 
-from algorithms.algorithm import Algorithm
-from algorithms.control_distilled import Distilled
-from algorithms.encoders import GaussianProduct
-from algorithms.task_losses import Triplet
-from algorithms.teachers import BcqTeachers
+from comrl.algorithms.algorithm import Algorithm
+from comrl.algorithms.control_distilled import Distilled
+from comrl.algorithms.encoders import GaussianProduct
+from comrl.algorithms.task_losses import Triplet
+from comrl.algorithms.teachers import BcqTeachers
 
 MBML = Algorithm(
     name="mbml",

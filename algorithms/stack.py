@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from datasets.randomness import Stream
+from comrl.ground.noise import Stream
 
 
 class StackedLinear(nn.Module):

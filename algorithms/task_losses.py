@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from algorithms.algorithm import Training
-from algorithms.belief import Belief, gaussian_divergence, kl_to_prior, together
+from comrl.algorithms.algorithm import Training
+from comrl.algorithms.belief import Belief, gaussian_divergence, kl_to_prior, together
 
 
 def info_nce(query: Tensor, keys: Tensor, own: Tensor, *, temperature: float) -> Tensor:

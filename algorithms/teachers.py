@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from algorithms.algorithm import Algorithm, Losses, Nets, Space, Training
-from algorithms.control_bcq import Bcq, decoded
-from algorithms.encoders import Zeros
-from algorithms.stack import Ensemble, picked
-from datasets.randomness import Stream
-from datasets.transitions import Context, Lesson, MetaBatch, Rows
+from comrl.algorithms.algorithm import Algorithm, Losses, Nets, Space, Training
+from comrl.algorithms.control_bcq import Bcq, decoded
+from comrl.algorithms.encoders import Zeros
+from comrl.algorithms.stack import Ensemble, picked
+from comrl.datasets.transitions import Context, Lesson, MetaBatch, Rows
+from comrl.ground.noise import Stream
 
 
 def model_loss(said: Tensor, true: Tensor) -> Tensor:

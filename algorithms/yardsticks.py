@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from algorithms.encoders import TrueParams, Zeros
-from algorithms.focal import FOCAL
+from comrl.algorithms.encoders import TrueParams, Zeros
+from comrl.algorithms.focal import FOCAL
 
 ALGORITHMS = (
     replace(FOCAL, name="oracle", label="oracle", encoder=TrueParams(), task_loss=None, role="upper"),

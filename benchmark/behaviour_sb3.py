@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from envs.errors import BadInput
-from envs.family import Array, TaskFamily, TaskSet, find_family
-from envs.rollout import Policy
+from comrl.envs.family import Array, TaskFamily, TaskSet, find_family
+from comrl.envs.rollout import Policy
+from comrl.ground.errors import BadInput
 
 if TYPE_CHECKING:
     from stable_baselines3 import SAC
     from stable_baselines3.sac.policies import Actor
 
-    from algorithms.behaviour import SacSettings
+    from comrl.algorithms.behaviour import SacSettings
 
 START_LIMIT = 300.0  # seconds that the timed processes wait for one another to be ready
 
@@ -64,7 +64,7 @@ def make_agent(family: TaskFamily, task_set: TaskSet, task: int, settings: SacSe
     from stable_baselines3 import SAC
     from stable_baselines3.common.vec_env import DummyVecEnv
 
-    from envs.gym import SingleTask, within_horizon
+    from comrl.envs.gym import SingleTask, within_horizon
 
     many = settings.worlds
     agent = SAC(

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from datasets.files import write_whole
-from envs.errors import BadInput
+from comrl.ground.errors import BadInput
+from comrl.ground.files import write_whole
 
 DIGEST = 64  # hexadecimal digits of a sha256
 

@@ -8,13 +8,11 @@ import sys
 import tomllib
 from collections.abc import Callable, Sequence
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from envs.errors import BadInput
+from comrl.ground.errors import BadInput
 
-ROOMS = ("envs", "datasets", "algorithms", "benchmark")
 Arguments = argparse.Namespace
 
 
@@ -22,7 +20,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 2 and one sentence on standard error where the input cannot be used."""
     arguments = parser().parse_args(argv)
     try:
-        refuse_shadowed_names()
         command: Callable[[Arguments], int] = arguments.command
         return command(arguments)
     except BadInput as error:
@@ -107,19 +104,6 @@ def _folder(variable: str, default: str) -> Path:
     return Path(os.environ.get(variable) or default)
 
 
-def refuse_shadowed_names() -> None:
-    """BadInput where another distribution's module has the name of one of ours."""
-    home = Path(__file__).resolve().parent.parent
-    for room in ROOMS:
-        spec = find_spec(room)
-        where = Path(spec.origin).resolve().parent.parent if spec and spec.origin else None
-        if where != home:
-            raise BadInput(
-                f"the name {room!r} belongs to {where}, not to {home}; install comrl-bench in a virtual "
-                "environment of its own"
-            )
-
-
 def show(rows: Sequence[dict[str, Any]] | Any, title: str = "") -> None:
     """Print rows as one table."""
     import pandas as pd
@@ -131,9 +115,9 @@ def show(rows: Sequence[dict[str, Any]] | Any, title: str = "") -> None:
 
 def generate_data(arguments: Arguments) -> int:
     """Make what is missing of each data set."""
-    from algorithms.accelerate import prepare
-    from benchmark.generate import generate
-    from benchmark.protocol import parse_overrides
+    from comrl.benchmark.generate import generate
+    from comrl.benchmark.protocol import parse_overrides
+    from comrl.ground.machine import prepare
 
     device = prepare(arguments.device, arguments.threads)
     overrides = parse_overrides(arguments.set, "behaviour", "data")
@@ -155,7 +139,7 @@ def generate_data(arguments: Arguments) -> int:
 
 def run_algorithms(arguments: Arguments) -> int:
     """Check everything that was asked for, then train what is not there yet."""
-    from benchmark.protocol import RunSpec, parse_overrides
+    from comrl.benchmark.protocol import RunSpec, parse_overrides
 
     overrides = parse_overrides(arguments.set, "training")
     specs = [
@@ -178,8 +162,8 @@ def run_algorithms(arguments: Arguments) -> int:
 
 def _run_all(specs: Sequence[Any], arguments: Arguments) -> list[dict[str, Any]]:
     """A row of every run; one that is refused on the way stops no other, and is raised after the last."""
-    from algorithms.accelerate import prepare
-    from benchmark.run import prepare_job, run
+    from comrl.benchmark.run import prepare_job, run
+    from comrl.ground.machine import prepare
 
     device = prepare(arguments.device, arguments.threads)
     for spec in specs:
@@ -198,7 +182,7 @@ def _run_all(specs: Sequence[Any], arguments: Arguments) -> list[dict[str, Any]]
 
 def report(arguments: Arguments) -> int:
     """Make the report and print where it is."""
-    from benchmark.report import write_report
+    from comrl.benchmark.report import write_report
 
     out = arguments.out or arguments.results / "report"
     print(f"\nreport: {write_report(arguments.results, out, preset=arguments.preset).resolve()}")
@@ -207,7 +191,7 @@ def report(arguments: Arguments) -> int:
 
 def list_all(arguments: Arguments) -> int:
     """Print what there is."""
-    from benchmark.inspect import list_tables
+    from comrl.benchmark.inspect import list_tables
 
     for title, table in list_tables(arguments.data, arguments.results):
         show(table, title)
@@ -216,7 +200,7 @@ def list_all(arguments: Arguments) -> int:
 
 def verify(arguments: Arguments) -> int:
     """Print what was checked and every problem; 2 where there is one."""
-    from benchmark.inspect import data_sets, verify_tables
+    from comrl.benchmark.inspect import data_sets, verify_tables
 
     envs = arguments.env or [folder.name for folder in data_sets(arguments.data)]
     if not envs:
@@ -230,12 +214,12 @@ def verify(arguments: Arguments) -> int:
 
 def demo(arguments: Arguments) -> int:
     """Data, runs and report of demo.toml."""
-    from algorithms.accelerate import prepare
-    from benchmark.generate import generate
-    from benchmark.protocol import RunSpec
-    from benchmark.report import write_report
+    from comrl.benchmark.generate import generate
+    from comrl.benchmark.protocol import RunSpec
+    from comrl.benchmark.report import write_report
+    from comrl.ground.machine import prepare
 
-    plan = tomllib.loads(files("benchmark").joinpath("demo.toml").read_text())
+    plan = tomllib.loads(files("comrl.benchmark").joinpath("demo.toml").read_text())
     arguments.results = Path(plan["results"])
     device = prepare(arguments.device, arguments.threads)
     made = generate(
@@ -252,8 +236,8 @@ def demo(arguments: Arguments) -> int:
 
 def speed(arguments: Arguments) -> int:
     """Measure, print one table, and keep it where asked."""
-    from algorithms.accelerate import prepare
-    from benchmark.speed import measure
+    from comrl.benchmark.speed import measure
+    from comrl.ground.machine import prepare
 
     table = measure(prepare(arguments.device, arguments.threads), arguments.out)
     show(table)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.family import find_family
+from comrl.envs.family import find_family
 
 SECONDS = 120
 BACK_ENDS = ("egl", "osmesa")  # without a screen, in the order of trial
@@ -27,7 +27,7 @@ def draw(films: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.uint8
     np.savez(order, **films)  # type: ignore[arg-type]
     for choice in _choices():
         environ = os.environ | choice | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        command = [sys.executable, "-m", "benchmark.drawing"]
+        command = [sys.executable, "-m", "comrl.benchmark.drawing"]
         try:
             done = subprocess.run(
                 command, input=order.getvalue(), capture_output=True, env=environ, timeout=SECONDS

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from algorithms.learner import State
-from datasets.randomness import Stream, spread
-from datasets.sampler import Sampler
-from datasets.transitions import Context
-from envs.errors import BadInput
-from envs.family import Array, TaskFamily, TaskSet
-from envs.rollout import Episodes, Policy, rollout
+from comrl.algorithms.learner import State
+from comrl.datasets.sampler import Sampler
+from comrl.datasets.transitions import Context
+from comrl.envs.family import Array, TaskFamily, TaskSet
+from comrl.envs.rollout import Episodes, Policy, rollout
+from comrl.ground.errors import BadInput
+from comrl.ground.noise import Stream, derive_seed
 
 TIMED = 20  # calls
 
@@ -65,7 +65,7 @@ def evaluate(
     the same.
     """
     tasks, episodes = task_set.test, state.numbers.eval_episodes
-    stream = Stream([spread(seed, "test", context) for seed in seeds], sampler.packed.device)
+    stream = Stream([derive_seed(seed, "test", context) for seed in seeds], sampler.packed.device)
     z = torch.stack(
         [embed(state, *draws(sampler, tasks, stream, state.numbers.test_context)) for _ in range(episodes)], 2
     ).flatten(1, 2)  # [S, M * E, Z]
@@ -75,7 +75,7 @@ def evaluate(
     table = index.to_frame(index=False)
 
     starts = np.array(
-        [spread(seed, "start", task, n) for seed in seeds for task in tasks for n in range(episodes)]
+        [derive_seed(seed, "start", task, n) for seed in seeds for task in tasks for n in range(episodes)]
     )
     played = rollout(family, task_set.params[table["task"]], policy(state, z), starts)
     refuse_diverged(played, family, table, starts)

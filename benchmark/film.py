@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from algorithms.learner import State
-from benchmark.evaluate import draws, embed, policy
-from benchmark.job import Job
-from datasets.randomness import Stream, spread
-from envs.rollout import Episodes, rollout
+from comrl.algorithms.learner import State
+from comrl.benchmark.evaluate import draws, embed, policy
+from comrl.benchmark.job import Job
+from comrl.envs.rollout import Episodes, rollout
+from comrl.ground.noise import Stream, derive_seed
 
 FRAMES = 12
 
@@ -27,9 +27,9 @@ def film(state: State, job: Job) -> dict[str, NDArray]:
     shown = [int(np.argmin(first)), int(np.argmax(first))]  # places among the test tasks
     chosen = np.array(tasks.test)[shown]
     sampler = job.sampler(job.split)
-    stream = Stream([spread(seed, "test", job.split.name) for seed in seeds], sampler.packed.device)
+    stream = Stream([derive_seed(seed, "test", job.split.name) for seed in seeds], sampler.packed.device)
     z = embed(state, *draws(sampler, tasks.test, stream, state.numbers.test_context))[:, shown]  # [S, 2, Z]
-    starts = np.array([spread(seed, "start", int(task), 0) for seed in seeds for task in chosen])
+    starts = np.array([derive_seed(seed, "start", int(task), 0) for seed in seeds for task in chosen])
     params = np.tile(tasks.params[chosen], (len(seeds), 1))  # [S * 2, P]
     obs, steps = frames(rollout(family, params, policy(state, z), starts))
     return {

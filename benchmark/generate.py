@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from algorithms.behaviour import SacSettings, StackedSac
-from benchmark.protocol import Protocol, resolve
-from benchmark.workers import do_all
-from datasets.birth import Birth
-from datasets.files import locked, require_space, write_whole
-from datasets.randomness import spread
-from datasets.store import MANIFEST, Checkpoints, Quality, missing_tasks, write_manifest, write_task
-from envs.errors import BadInput
-from envs.family import TaskFamily, TaskSet, find_family
-from envs.rollout import Episodes, Policy, rollout
+from comrl.algorithms.behaviour import SacSettings, StackedSac
+from comrl.benchmark.protocol import Protocol, resolve
+from comrl.benchmark.workers import do_all
+from comrl.datasets.birth import Birth
+from comrl.datasets.store import MANIFEST, Checkpoints, Quality, missing_tasks, write_manifest, write_task
+from comrl.envs.family import TaskFamily, TaskSet, find_family
+from comrl.envs.rollout import Episodes, Policy, rollout
+from comrl.ground.errors import BadInput
+from comrl.ground.files import locked, require_space, write_whole
+from comrl.ground.noise import derive_seed
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "h5py")
 
@@ -72,7 +72,7 @@ def sb3(
     family: TaskFamily, task_set: TaskSet, tasks: Sequence[int], settings: SacSettings, device: torch.device
 ) -> Iterator[tuple[int, Policy, Policy]]:
     """The reference trainer: stable-baselines3, one task at a time on the CPU."""
-    from benchmark.behaviour_sb3 import train_task
+    from comrl.benchmark.behaviour_sb3 import train_task
 
     (task,) = tasks
     return train_task(family, task_set, task, settings, settings.seed)
@@ -209,7 +209,7 @@ def _roll(
 ) -> Checkpoint:
     """Stochastic episodes and one deterministic episode of every agent of the block."""
     params, count = task_set.params[list(block)], protocol.data.episodes
-    seed_of = partial(spread, protocol.behaviour.seed, "episodes")
+    seed_of = partial(derive_seed, protocol.behaviour.seed, "episodes")
     seeds = np.array([seed_of(task, step, episode) for task in block for episode in range(count)])
     episodes = rollout(family, np.repeat(params, count, 0), sample, seeds)
     greedy = rollout(family, params, mean, np.array([seed_of(task, step) for task in block]))

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from datasets.splits import Split, splits, splits_of
-from datasets.store import MANIFEST, QUALITIES, open_dataset
-from datasets.verify import verify
-from envs.errors import BadInput
-from envs.family import TaskFamily, families
+from comrl.datasets.splits import Split, splits, splits_of
+from comrl.datasets.store import MANIFEST, QUALITIES, open_dataset
+from comrl.datasets.verify import verify
+from comrl.envs.family import TaskFamily, families
+from comrl.ground.errors import BadInput
 
 
 def list_tables(data: Path, results: Path) -> list[tuple[str, pd.DataFrame]]:
@@ -68,7 +68,7 @@ def _split(split: Split) -> dict[str, Any]:
 
 
 def _algorithms() -> list[dict[str, Any]]:
-    from algorithms.algorithm import algorithms
+    from comrl.algorithms.algorithm import algorithms
 
     return [{"algorithm": one.name, "label": one.label, "role": one.role} for one in algorithms()]
 

@@ -12,18 +12,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from algorithms.algorithm import Algorithm, Space, Training, find_algorithm
-from algorithms.learner import State, start
-from benchmark.evaluate import evaluate
-from benchmark.generate import packages
-from benchmark.online import evaluate_online
-from benchmark.protocol import RunSpec, describe, override_algorithm, resolve, run_id, split_overrides
-from benchmark.provenance import git_revision
-from datasets.sampler import Layout, Sampler
-from datasets.splits import Split, find_split, load_split, splits_of
-from datasets.store import Dataset, open_dataset
-from envs.errors import BadInput
-from envs.family import TaskFamily, find_family
+from comrl.algorithms.algorithm import Algorithm, Space, Training, find_algorithm
+from comrl.algorithms.learner import State, start
+from comrl.benchmark.evaluate import evaluate
+from comrl.benchmark.generate import packages
+from comrl.benchmark.online import evaluate_online
+from comrl.benchmark.protocol import RunSpec, describe, override_algorithm, resolve, run_id, split_overrides
+from comrl.benchmark.provenance import git_revision
+from comrl.datasets.sampler import Layout, Sampler
+from comrl.datasets.splits import Split, find_split, load_split, splits_of
+from comrl.datasets.store import Dataset, open_dataset
+from comrl.envs.family import TaskFamily, find_family
+from comrl.ground.errors import BadInput
 
 
 @dataclass

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from datasets.files import write_folder_whole
-from envs.discovery import suggestion
-from envs.errors import BadInput
+from comrl.ground.discovery import suggestion
+from comrl.ground.errors import BadInput
+from comrl.ground.files import write_folder_whole
 
 FORMAT = 1
 AGAIN = "give the command that made it again"

@@ -11,14 +11,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from algorithms.belief import Belief
-from algorithms.learner import State
-from benchmark.evaluate import draws, embed, policy, refuse_diverged
-from datasets.randomness import Stream, spread
-from datasets.sampler import Sampler
-from datasets.transitions import Context
-from envs.family import Array, TaskFamily, TaskSet, sparsify
-from envs.rollout import Episodes, rollout
+from comrl.algorithms.belief import Belief
+from comrl.algorithms.learner import State
+from comrl.benchmark.evaluate import draws, embed, policy, refuse_diverged
+from comrl.datasets.sampler import Sampler
+from comrl.datasets.transitions import Context
+from comrl.envs.family import Array, TaskFamily, TaskSet, sparsify
+from comrl.envs.rollout import Episodes, rollout
+from comrl.ground.noise import Stream, derive_seed
 
 FROM_PRIOR, EPISODES = 2, 5  # the first two explore; the last three, whose task is inferred, are the score
 
@@ -39,7 +39,7 @@ def evaluate_online(
     index = pd.MultiIndex.from_product((seeds, task_set.test, range(trials)), names=("seed", "task", "trial"))
     table = index.to_frame(index=False)
     params = task_set.params[table["task"]]
-    stream = Stream([spread(seed, "online") for seed in seeds], sampler.packed.device)
+    stream = Stream([derive_seed(seed, "online") for seed in seeds], sampler.packed.device)
     collected: list[Episodes] = []
     tables = []
     for episode in range(EPISODES):
@@ -49,7 +49,7 @@ def evaluate_online(
             known = sampler.params[torch.tensor(table["task"].to_numpy())].unflatten(0, (len(seeds), -1))
             context = own_context(state, collected, radius, stream)
             z = embed(state, context, known.to(stream.device))  # [S, M * E, Z]
-        starts = np.array([spread(*row, episode) for row in table.itertuples(index=False, name=None)])
+        starts = np.array([derive_seed(*row, episode) for row in table.itertuples(index=False, name=None)])
         played = rollout(family, params, policy(state, z), starts)
         now = table.assign(episode=episode)
         refuse_diverged(played, family, now, starts)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.ledger import portrait_name, write_portrait
-from datasets.files import locked
-from datasets.splits import SplitData, load_split, splits_of
-from datasets.store import QUALITIES, Dataset, StoredTask
-from envs.family import sparsify
-from envs.rollout import best_possible
+from comrl.benchmark.ledger import portrait_name, write_portrait
+from comrl.datasets.splits import SplitData, load_split, splits_of
+from comrl.datasets.store import QUALITIES, Dataset, StoredTask
+from comrl.envs.family import sparsify
+from comrl.envs.rollout import best_possible
+from comrl.ground.files import locked
 
 STATES = 200  # states kept a task and split
 EXAMPLES = 5  # tasks of the relabelling picture

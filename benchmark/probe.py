@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from algorithms.attention import Attention
-from algorithms.learner import KEY_ENCODER, State
-from benchmark.evaluate import draws, embed
-from benchmark.film import film
-from benchmark.job import Job
-from benchmark.theorems import identity_of_losses, order_of_losses
-from datasets.randomness import Stream, spread
-from datasets.sampler import Sampler
-from datasets.transitions import Context
-from envs.family import TaskFamily, TaskSet, sparsify
+from comrl.algorithms.attention import Attention
+from comrl.algorithms.learner import KEY_ENCODER, State
+from comrl.benchmark.evaluate import draws, embed
+from comrl.benchmark.film import film
+from comrl.benchmark.job import Job
+from comrl.benchmark.theorems import identity_of_losses, order_of_losses
+from comrl.datasets.sampler import Sampler
+from comrl.datasets.transitions import Context
+from comrl.envs.family import TaskFamily, TaskSet, sparsify
+from comrl.ground.noise import Stream, derive_seed
 
 DRAWS = 32  # contexts a task
 TASKS = 20  # training tasks whose gate and sparsity are looked at
@@ -34,7 +34,7 @@ def probe(state: State, job: Job) -> Arrays:
     if not list(state.nets["encoder"].parameters()):
         return found
     sampler, family, tasks = job.sampler(job.split), job.family, job.dataset.task_set
-    seeds = [spread(seed, "probe") for seed in job.spec.seeds]
+    seeds = [derive_seed(seed, "probe") for seed in job.spec.seeds]
     stream = Stream(seeds, sampler.packed.device)
     found |= embeddings(state, sampler, tasks, stream)
     radius = job.radius(job.split)

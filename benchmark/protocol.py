@@ -13,10 +13,10 @@ from typing import Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from algorithms.algorithm import Algorithm, Training
-from algorithms.behaviour import SacSettings
-from envs.discovery import suggestion
-from envs.errors import BadInput
+from comrl.algorithms.algorithm import Algorithm, Training
+from comrl.algorithms.behaviour import SacSettings
+from comrl.ground.discovery import suggestion
+from comrl.ground.errors import BadInput
 
 DEFAULT_PRESET = "lite"
 
@@ -58,7 +58,7 @@ class RunSpec(BaseModel):
 @cache
 def presets() -> dict[str, Any]:
     """The preset file as it stands."""
-    return tomllib.loads(files("benchmark").joinpath("presets.toml").read_text())
+    return tomllib.loads(files("comrl.benchmark").joinpath("presets.toml").read_text())
 
 
 SECTIONS: dict[str, type[BaseModel]] = {"data": Rollouts, "behaviour": SacSettings, "training": Training}

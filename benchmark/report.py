@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from benchmark import tables
-from benchmark.figures import SECTIONS, Absent, Figure, style
-from benchmark.figures.views import (
+from comrl.benchmark import tables
+from comrl.benchmark.figures import SECTIONS, Absent, Figure, style
+from comrl.benchmark.figures.views import (
     entries,
     headline_split,
     method_labels,
@@ -22,11 +22,11 @@ from benchmark.figures.views import (
     paper,
     split_rank,
 )
-from benchmark.ledger import Ledger, Run, read_ledger
-from datasets.files import locked, write_folder_whole
-from envs.discovery import declared
-from envs.errors import BadInput
-from envs.family import families
+from comrl.benchmark.ledger import Ledger, Run, read_ledger
+from comrl.envs.family import families
+from comrl.ground.discovery import declared
+from comrl.ground.errors import BadInput
+from comrl.ground.files import locked, write_folder_whole
 
 GENERATOR = "comrl-bench report"
 INLINE_SVG = 350_000  # bytes; a figure with more ink than that is shown as pixels
@@ -49,7 +49,7 @@ def write_report(results: Path, out: Path, preset: str | None = None, progress: 
         raise BadInput(f"{results}: no runs yet; make some with `bench run`")
     ledger = ledger.select(preset)
     _refuse_foreign(out)
-    figures = _in_order(declared("benchmark.figures", "FIGURES"))
+    figures = _in_order(declared("comrl.benchmark.figures", "FIGURES"))
     lock = out.with_name(f".{out.name}.lock")
     with alone(lock), write_folder_whole(out) as part:
         made = [_make(figure, ledger, part) for figure in tqdm(figures, desc="report", disable=not progress)]
@@ -133,7 +133,7 @@ def _page(ledger: Ledger, made: list[Made], absent: Mapping[Figure, Absent | Non
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     settings: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    room = Environment(loader=PackageLoader("benchmark"), undefined=StrictUndefined, **settings)
+    room = Environment(loader=PackageLoader("comrl.benchmark"), undefined=StrictUndefined, **settings)
     names = dict.fromkeys(item.figure.section for item in made)
     sections = {name: [item for item in made if item.figure.section == name] for name in names}
     return room.get_template("report.html").render(

@@ -14,16 +14,16 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from algorithms.learner import KEY_ENCODER, State, update
-from benchmark.checkpoint import load, save
-from benchmark.evaluate import costs_of_a_test
-from benchmark.job import Job, card, prepare_job, settings_id
-from benchmark.ledger import read_cards, run_name, write_run
-from benchmark.portrait import keep_portrait
-from benchmark.probe import probe
-from benchmark.protocol import RunSpec
-from datasets.files import locked
-from datasets.sampler import Sampler
+from comrl.algorithms.learner import KEY_ENCODER, State, update
+from comrl.benchmark.checkpoint import load, save
+from comrl.benchmark.evaluate import costs_of_a_test
+from comrl.benchmark.job import Job, card, prepare_job, settings_id
+from comrl.benchmark.ledger import read_cards, run_name, write_run
+from comrl.benchmark.portrait import keep_portrait
+from comrl.benchmark.probe import probe
+from comrl.benchmark.protocol import RunSpec
+from comrl.datasets.sampler import Sampler
+from comrl.ground.files import locked
 
 
 def present_seeds(job: Job, results: Path) -> set[int]:

@@ -20,18 +20,18 @@ from gymnasium.vector import SyncVectorEnv
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from algorithms.accelerate import prepare
-from algorithms.algorithm import Algorithm, Space, algorithms
-from algorithms.behaviour import SacSettings, StackedSac
-from algorithms.learner import start, update
-from benchmark.behaviour_sb3 import sb3_steps_per_second
-from benchmark.evaluate import evaluate
-from benchmark.protocol import DEFAULT_PRESET, resolve
-from datasets.files import write_whole
-from datasets.sampler import Layout, Sampler
-from datasets.splits import SplitData
-from datasets.transitions import Transitions
-from envs.family import TaskFamily, families, find_family
+from comrl.algorithms.algorithm import Algorithm, Space, algorithms
+from comrl.algorithms.behaviour import SacSettings, StackedSac
+from comrl.algorithms.learner import start, update
+from comrl.benchmark.behaviour_sb3 import sb3_steps_per_second
+from comrl.benchmark.evaluate import evaluate
+from comrl.benchmark.protocol import DEFAULT_PRESET, resolve
+from comrl.datasets.sampler import Layout, Sampler
+from comrl.datasets.splits import SplitData
+from comrl.datasets.transitions import Transitions
+from comrl.envs.family import TaskFamily, families, find_family
+from comrl.ground.files import write_whole
+from comrl.ground.machine import prepare
 
 SEEDS = (0, 1, 2)
 REPEATS = 7
@@ -152,7 +152,7 @@ def stepping_rows(family: TaskFamily) -> list[dict[str, object]]:
     """
     params, seeds = family.sample_params(), np.arange(family.tasks)
     worlds = family.simulator(params)
-    single = partial(gymnasium.make, f"envs.gym:{family.gym_id()}", disable_env_checker=True)
+    single = partial(gymnasium.make, f"comrl.envs.gym:{family.gym_id()}", disable_env_checker=True)
     vector = SyncVectorEnv([partial(single, task=task) for task in range(family.tasks)])
     shape = (STEPS, family.tasks, family.action_dim)
     actions = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)

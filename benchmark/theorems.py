@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from algorithms.task_losses import matrix_contrast
+from comrl.algorithms.task_losses import matrix_contrast
 
 FIT_STEPS = 200
 

@@ -14,8 +14,8 @@ from typing import TypeVar
 import torch
 from tqdm import tqdm
 
-from algorithms.accelerate import prepare
-from envs.errors import BadInput
+from comrl.ground.errors import BadInput
+from comrl.ground.machine import prepare
 
 Order = TypeVar("Order")
 Work = Callable[[Order, Callable[[int], object]], None]

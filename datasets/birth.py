@@ -1,8 +1,7 @@
-"""What data were made with, and the JSON and hashes by which two births, or two files, are compared."""
+"""What data were made with."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from comrl.ground.hashing import dumps
 
 
 @dataclass(frozen=True)
@@ -44,32 +45,3 @@ def warn_of_other_physics(folder: Path, birth: Birth) -> None:
             "physics than their data's",
             stacklevel=3,
         )
-
-
-def dumps(body: Any) -> str:
-    """JSON in one spelling only."""
-    return json.dumps(body, sort_keys=True, allow_nan=False)
-
-
-def sha256(content: bytes) -> str:
-    """The hash in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def identity(files: Mapping[str, str]) -> str:
-    """The hash of a set of files, given their hashes by name: that of the sorted `name hash` lines."""
-    return sha256("".join(f"{name} {files[name]}\n" for name in sorted(files)).encode())
-
-
-def difference(there: Any, now: Any, name: str = "") -> str:
-    """The first value in which two JSON trees differ, in words; nothing where they agree."""
-    if isinstance(there, dict) and isinstance(now, dict):
-        keys = sorted({*there, *now})
-        parts = (difference(there.get(key), now.get(key), f"{name}.{key}".strip(".")) for key in keys)
-        return next(filter(None, parts), "")
-    return "" if there == now else f"{name} is {_short(there)} there and {_short(now)} here"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datasets.randomness import Stream
-from datasets.splits import SplitData
-from datasets.transitions import Context, MetaBatch, Rows
+from comrl.datasets.splits import SplitData
+from comrl.datasets.transitions import Context, MetaBatch, Rows
+from comrl.ground.noise import Stream
 
 
 class Layout(NamedTuple):

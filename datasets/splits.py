@@ -8,11 +8,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.store import QUALITIES, Dataset, dense_reward
-from datasets.transitions import Transitions
-from envs.discovery import by_name, declared
-from envs.errors import BadInput
-from envs.family import Array, TaskFamily, sparsify
+from comrl.datasets.store import QUALITIES, Dataset, dense_reward
+from comrl.datasets.transitions import Transitions
+from comrl.envs.family import Array, TaskFamily, sparsify
+from comrl.ground.discovery import by_name, declared
+from comrl.ground.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class SplitData:
 @cache
 def splits() -> tuple[Split, ...]:
     """Every declared split."""
-    return declared("datasets", "SPLITS")
+    return declared("comrl.datasets", "SPLITS")
 
 
 def splits_of(family: TaskFamily) -> tuple[Split, ...]:

@@ -14,12 +14,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.birth import Birth, difference, dumps, identity, sha256, warn_of_other_physics
-from datasets.files import write_whole
-from datasets.transitions import Transitions
-from envs.errors import BadInput
-from envs.family import Array, TaskFamily, TaskSet, find_family
-from envs.rollout import Episodes
+from comrl.datasets.birth import Birth, warn_of_other_physics
+from comrl.datasets.transitions import Transitions
+from comrl.envs.family import Array, TaskFamily, TaskSet, find_family
+from comrl.envs.rollout import Episodes
+from comrl.ground.errors import BadInput
+from comrl.ground.files import write_whole
+from comrl.ground.hashing import difference, dumps, identity, sha256
 
 FORMAT = 1
 MANIFEST = "manifest.json"

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from datasets.store import FIELDS, Dataset, StoredQuality, dense_reward, task_file
-from envs.errors import BadInput
-from envs.family import Array, TaskFamily
+from comrl.datasets.store import FIELDS, Dataset, StoredQuality, dense_reward, task_file
+from comrl.envs.family import Array, TaskFamily
+from comrl.ground.errors import BadInput
 
 
 def verify(dataset: Dataset) -> list[dict[str, Any]]:

@@ -2,6 +2,6 @@
 dynamics.
 """
 
-from envs.family import Score, Simulator, TaskFamily, TaskSet, families, find_family
+from comrl.envs.family import Score, Simulator, TaskFamily, TaskSet, families, find_family
 
 __all__ = ["Score", "Simulator", "TaskFamily", "TaskSet", "families", "find_family"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.camera import filmed
-from envs.family import DENSE, Array, TaskFamily
-from envs.physics import Body, Physics, model_sha256
+from comrl.envs.camera import filmed
+from comrl.envs.family import DENSE, Array, TaskFamily
+from comrl.envs.physics import Body, Physics, model_sha256
 
 HEIGHT = (0.2, 1.0)  # metres of the torso while it stands
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.family import Array
-from envs.physics import Body, compiled
+from comrl.envs.family import Array
+from comrl.envs.physics import Body, compiled
 
 Film = Callable[[Array], NDArray[np.uint8]]
 """One picture an observation: [F, O] -> [F, height, width, 3]; OSError where nothing can be drawn."""

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from envs.camera import filmed
-from envs.family import DENSE, Array, TaskFamily
-from envs.physics import Body, Physics, model_sha256
+from comrl.envs.camera import filmed
+from comrl.envs.family import DENSE, Array, TaskFamily
+from comrl.envs.physics import Body, Physics, model_sha256
 
 CHEETAH = Body(
     asset="half_cheetah.xml",

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.discovery import by_name, declared
+from comrl.ground.discovery import by_name, declared
 
 Array = NDArray[np.float64]
 
@@ -149,7 +149,7 @@ def sparsify(reward: Array, radius: float | None) -> Array:
 @cache
 def families() -> tuple[TaskFamily, ...]:
     """Every declared family."""
-    return declared("envs", "FAMILIES")
+    return declared("comrl.envs", "FAMILIES")
 
 
 def find_family(name: str) -> TaskFamily:

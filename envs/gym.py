@@ -1,7 +1,7 @@
 """Single tasks for gymnasium and its users: `gymnasium.make("comrl/SparsePointRobot-v0", task=3)`.
 
 Gymnasium 1.0 and later loads no plug-ins, so a program imports this module first, or names it in the id:
-`gymnasium.make("envs.gym:comrl/SparsePointRobot-v0", task=3)`.
+`gymnasium.make("comrl.envs.gym:comrl/SparsePointRobot-v0", task=3)`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from gymnasium.spaces import Box
 from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
-from envs.errors import BadInput
-from envs.family import Array, TaskFamily, families, find_family, sparsify
+from comrl.envs.family import Array, TaskFamily, families, find_family, sparsify
+from comrl.ground.errors import BadInput
 
 Observation = NDArray[np.float32]
 Action = NDArray[np.float32]
@@ -74,7 +74,7 @@ def register_families() -> None:
         if family.gym_id() not in gymnasium.registry:
             gymnasium.register(
                 family.gym_id(),
-                entry_point="envs.gym:single_task",
+                entry_point="comrl.envs.gym:single_task",
                 max_episode_steps=family.horizon,
                 kwargs={"family": family.name},
             )

@@ -15,19 +15,12 @@ import numpy as np
 from mujoco.batch import Batch
 from numpy.typing import NDArray
 
-from envs.family import Array
+from comrl.envs.family import Array
+from comrl.ground.machine import threads
 
 _W = mujoco.mjtWarning
 DIVERGED = [int(kind) for kind in (_W.mjWARN_BADQPOS, _W.mjWARN_BADQVEL, _W.mjWARN_BADQACC)]
 """What MuJoCo counts when it gives up on a state and starts that simulation over."""
-
-_threads = 1
-
-
-def use_threads(threads: int) -> None:
-    """Step batches made from now on with so many threads; the numbers do not depend on it."""
-    global _threads
-    _threads = threads
 
 
 @dataclass(frozen=True)
@@ -91,7 +84,7 @@ class Physics:
 
     def __init__(self, body: Body, worlds: int, fields: Mapping[str, Array] | None = None) -> None:
         self.body, self.model = body, compiled(body)[0]
-        self.batch = Batch(self.model, worlds, min(worlds, _threads))
+        self.batch = Batch(self.model, worlds, min(worlds, threads()))
         for name, values in (fields or {}).items():
             self.batch.expand(name)[:] = values  # derived constants stay the model's, as in the authors' code
         self.qpos, self.qvel, self.ctrl = (self.batch.bind(name) for name in ("qpos", "qvel", "ctrl"))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.family import DENSE, Array, Score, TaskFamily, sparsify
+from comrl.envs.family import DENSE, Array, Score, TaskFamily, sparsify
 
 STEP = 0.1  # the largest move per axis and step
 RADIUS = -0.2  # [focalpp Table 5]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.family import Array, TaskFamily
+from comrl.envs.family import Array, TaskFamily
 
 Policy = Callable[[Array], Array]
 """Actions in [-1, 1] for a batch of observations: [N, O] -> [N, A]."""

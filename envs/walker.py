@@ -6,9 +6,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.camera import filmed
-from envs.family import DENSE, Array, TaskFamily
-from envs.physics import Body, Physics, compiled, model_sha256
+from comrl.envs.camera import filmed
+from comrl.envs.family import DENSE, Array, TaskFamily
+from comrl.envs.physics import Body, Physics, compiled, model_sha256
 
 HEIGHT = (0.8, 2.0)  # metres of the torso, and its largest lean in radians, while it stands
 LEAN = 1.0

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from test_equations import draws
 from torch import Tensor
 
-from algorithms.belief import Belief
+from comrl.algorithms.belief import Belief
 
 SEEDS = st.integers(0, 2**32)
 SCALES = st.sampled_from([1e-3, 1.0, 100.0])

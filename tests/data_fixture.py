@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.files import locked
-from datasets.store import (
+from comrl.datasets.store import (
     QUALITIES,
     Birth,
     Checkpoints,
@@ -17,8 +16,9 @@ from datasets.store import (
     write_manifest,
     write_task,
 )
-from envs import TaskFamily, TaskSet, find_family
-from envs.rollout import Episodes, rollout
+from comrl.envs import TaskFamily, TaskSet, find_family
+from comrl.envs.rollout import Episodes, rollout
+from comrl.ground.files import locked
 
 BIRTH = Birth("smoke", "random", 0, {"episodes": 3, "hidden": [8, 8]}, {"numpy": np.__version__})
 TASKS = 5

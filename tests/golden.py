@@ -17,7 +17,7 @@ STEPS = 25
 
 def golden() -> dict[str, Any]:
     """Of the first and the last task of each family: the last observation and the sum of rewards."""
-    from envs import families
+    from comrl.envs import families
 
     found: dict[str, Any] = {"mujoco": version("mujoco"), "families": {}}
     for family in families():

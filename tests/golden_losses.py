@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from run_fixture import CPU, SPACE, numbers, random_sampler
 
-from algorithms.algorithm import Algorithm, algorithms
-from algorithms.learner import start, update
+from comrl.algorithms.algorithm import Algorithm, algorithms
+from comrl.algorithms.learner import start, update
 
 FILE = Path(__file__).with_name("golden_losses.json")
 STEPS = 3

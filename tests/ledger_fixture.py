@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.ledger import write_portrait, write_run
-from envs.family import find_family
+from comrl.benchmark.ledger import write_portrait, write_run
+from comrl.envs.family import find_family
 
 TRAINING: dict[str, Any] = dict(
     steps=4000, eval_every=400, eval_episodes=2, meta_batch=16, context_batch=64, control_batch=64,

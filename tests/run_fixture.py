@@ -13,15 +13,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from algorithms.algorithm import Space, Training
-from benchmark.generate import generate
-from benchmark.protocol import resolve
-from datasets.sampler import Layout, Sampler
-from datasets.splits import SplitData
-from datasets.transitions import Transitions
-from envs import Score, TaskFamily, families
-from envs.family import Array, sparsify
-from envs.rollout import rollout
+from comrl.algorithms.algorithm import Space, Training
+from comrl.benchmark.generate import generate
+from comrl.benchmark.protocol import resolve
+from comrl.datasets.sampler import Layout, Sampler
+from comrl.datasets.splits import SplitData
+from comrl.datasets.transitions import Transitions
+from comrl.envs import Score, TaskFamily, families
+from comrl.envs.family import Array, sparsify
+from comrl.envs.rollout import rollout
 
 CPU = torch.device("cpu")
 SPACE = Space(obs=3, action=2, params=2, next_obs_in_context=True, tasks=(0, 1, 2, 3, 4))

@@ -13,15 +13,15 @@ import torch
 from run_fixture import CPU, SPACE, TOY, float64, numbers, random_sampler, toy_goals, toy_sampler
 from torch import Tensor, nn
 
-from algorithms.algorithm import Algorithm, Space, Training, algorithms, find_algorithm
-from algorithms.attention import Attention, AttentionNet, drop
-from algorithms.learner import KEY_ENCODER, State, losses, start, update
-from algorithms.task_losses import DistanceMetric
-from benchmark.evaluate import evaluate
-from datasets.randomness import Stream
-from datasets.transitions import Context, MetaBatch
-from envs import TaskSet
-from envs.errors import BadInput
+from comrl.algorithms.algorithm import Algorithm, Space, Training, algorithms, find_algorithm
+from comrl.algorithms.attention import Attention, AttentionNet, drop
+from comrl.algorithms.learner import KEY_ENCODER, State, losses, start, update
+from comrl.algorithms.task_losses import DistanceMetric
+from comrl.benchmark.evaluate import evaluate
+from comrl.datasets.transitions import Context, MetaBatch
+from comrl.envs import TaskSet
+from comrl.ground.errors import BadInput
+from comrl.ground.noise import Stream
 
 __all__ = ["float64"]
 SEEDS = (4, 2)

@@ -13,10 +13,10 @@ from run_fixture import SPACE, numbers
 from test_equations import close, draws
 from torch import Tensor
 
-from algorithms.algorithm import Space
-from algorithms.control_bcq import Bcq, cautious_value, corrected, decoded, spread_latents, vae_loss
-from datasets.randomness import Stream
-from datasets.transitions import Rows
+from comrl.algorithms.algorithm import Space
+from comrl.algorithms.control_bcq import Bcq, cautious_value, corrected, decoded, spread_latents, vae_loss
+from comrl.datasets.transitions import Rows
+from comrl.ground.noise import Stream
 
 
 @given(SEEDS, SCALES, st.floats(0, 2))

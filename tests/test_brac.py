@@ -20,8 +20,8 @@ from test_algorithms import SEEDS, SIZES, begun, reached
 from test_equations import SCALES, close, draws, mlp_by_neuron
 from test_stack import of_member
 
-from algorithms.algorithm import Algorithm, algorithms, find_algorithm
-from algorithms.control_brac import (
+from comrl.algorithms.algorithm import Algorithm, algorithms, find_algorithm
+from comrl.algorithms.control_brac import (
     ALMOST,
     Brac,
     divergence_loss,
@@ -32,12 +32,12 @@ from algorithms.control_brac import (
     steepness,
     strength_loss,
 )
-from algorithms.control_sac import Sac
-from algorithms.learner import State, losses, start, update
-from algorithms.policy import clamp_through
-from algorithms.stack import StackedMLP
-from datasets.randomness import Stream
-from datasets.sampler import Layout, Sampler
+from comrl.algorithms.control_sac import Sac
+from comrl.algorithms.learner import State, losses, start, update
+from comrl.algorithms.policy import clamp_through
+from comrl.algorithms.stack import StackedMLP
+from comrl.datasets.sampler import Layout, Sampler
+from comrl.ground.noise import Stream
 
 __all__ = ["float64"]
 ON = {kind: numbers(strength=1.0, divergence=kind) for kind in ("dual", "primal")}

@@ -26,16 +26,16 @@ import test_envs
 import torch
 from data_fixture import put_data_set
 
-import algorithms.algorithm
-import datasets.splits
-import envs.family
-from algorithms.belief import Belief
-from benchmark import protocol, report
-from benchmark.cli import main, parser
-from benchmark.ledger import read_ledger
-from benchmark.protocol import override_algorithm, parse_overrides, presets, resolve, split_overrides
-from datasets.store import open_dataset
-from envs.discovery import declared
+import comrl.algorithms.algorithm
+import comrl.datasets.splits
+import comrl.envs.family
+from comrl.algorithms.belief import Belief
+from comrl.benchmark import protocol, report
+from comrl.benchmark.cli import main, parser
+from comrl.benchmark.ledger import read_ledger
+from comrl.benchmark.protocol import override_algorithm, parse_overrides, presets, resolve, split_overrides
+from comrl.datasets.store import open_dataset
+from comrl.ground.discovery import declared
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,7 +44,7 @@ NAMED = ("README.md", "docs/quickstart.md", "docs/data-format.md", "docs/results
 SCRIPTED = [ROOT / name for name in NAMED]
 ENV = "sparse-point-mass"  # of the example
 EXAMPLE_FIGURES = ("worst-task", "by-task")
-LISTS = (envs.family.families, algorithms.algorithm.algorithms, datasets.splits.splits)
+LISTS = (comrl.envs.family.families, comrl.algorithms.algorithm.algorithms, comrl.datasets.splits.splits)
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -112,13 +112,13 @@ def check_names(given: dict[str, object], command: str) -> None:
     overrides = parse_overrides(given.get("set") or [], *sections)
     numbers, parts = split_overrides(overrides)
     for env in given.get("env") or []:
-        family = envs.family.find_family(env)
+        family = comrl.envs.family.find_family(env)
         resolve(given.get("preset") or "lite", env, numbers)
         for split in given.get("split") or []:
-            datasets.splits.find_split(split, family)
+            comrl.datasets.splits.find_split(split, family)
     for algo in given.get("algo") or []:
         for key, value in parts.items():
-            override_algorithm(algorithms.algorithm.find_algorithm(algo), key, value)
+            override_algorithm(comrl.algorithms.algorithm.find_algorithm(algo), key, value)
     assert not parts or given.get("algo")
 
 
@@ -130,7 +130,7 @@ def test_the_readme_and_the_quickstart_have_commands() -> None:
 
 def test_options_that_the_protocol_names_exist() -> None:
     known = {section: set(kind.model_fields) for section, kind in protocol.SECTIONS.items()}
-    for algorithm in algorithms.algorithm.algorithms():
+    for algorithm in comrl.algorithms.algorithm.algorithms():
         for name in ("encoder", "task_loss", "control"):
             known[name] = known.get(name, set()) | settings(getattr(algorithm, name))
     named = re.findall(rf"`({'|'.join(known)})\.(\w+)((?:`, `\.\w+)*)", PROTOCOL)
@@ -242,7 +242,7 @@ def test_every_kind_of_part_has_an_example() -> None:
 
 
 def test_the_example_environment_keeps_the_contract(examples: Path) -> None:
-    family = envs.family.find_family(ENV)
+    family = comrl.envs.family.find_family(ENV)
     contract = [
         check
         for name, check in vars(test_envs).items()
@@ -262,10 +262,10 @@ def test_the_examples_are_listed_and_verified(made: Made, capsys: pytest.Capture
 
 
 def test_the_example_environment_has_single_tasks(examples: Path) -> None:
-    import envs.gym
+    import comrl.envs.gym
 
     try:
-        envs.gym.register_families()
+        comrl.envs.gym.register_families()
         task = gymnasium.make("comrl/SparsePointMass-v0", task=11)
         assert task.reset(seed=0)[0].shape == (4,)
     finally:
@@ -274,7 +274,7 @@ def test_the_example_environment_has_single_tasks(examples: Path) -> None:
 
 def test_the_example_algorithms_do_what_they_say(made: Made) -> None:
     query, key = (Belief(z) for z in torch.randn(2, 2, 4, 3, generator=torch.Generator().manual_seed(0)))
-    find, n = algorithms.algorithm.find_algorithm, resolve("smoke", ENV).training
+    find, n = comrl.algorithms.algorithm.find_algorithm, resolve("smoke", ENV).training
     loss, single = (find(name).task_loss.loss for name in ("focal-two-way", "focalpp"))
     torch.testing.assert_close(loss(query, key, n), loss(key, query, n))
     torch.testing.assert_close(2 * loss(query, key, n), single(query, key, n) + single(key, query, n))
@@ -288,8 +288,8 @@ def test_the_example_algorithms_do_what_they_say(made: Made) -> None:
 
 def test_the_example_split_is_what_it_says(made: Made) -> None:
     dataset = open_dataset(made.data, ENV)
-    split = datasets.splits.find_split("good", dataset.family)
-    loaded = datasets.splits.load_split(dataset, split)
+    split = comrl.datasets.splits.find_split("good", dataset.family)
+    loaded = comrl.datasets.splits.load_split(dataset, split)
     parts = [dataset.read(5, quality)[0].obs for quality in ("expert", "medium")]
     np.testing.assert_array_equal(loaded.transitions.obs[5, : loaded.count[5]], np.concatenate(parts))
     assert made.run("focal-max", "good").is_dir()
@@ -300,7 +300,9 @@ def test_the_example_split_is_what_it_says(made: Made) -> None:
 def test_the_example_figures_are_in_the_report(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = [figure for figure in declared("benchmark.figures", "FIGURES") if figure.name in EXAMPLE_FIGURES]
+    own = [
+        figure for figure in declared("comrl.benchmark.figures", "FIGURES") if figure.name in EXAMPLE_FIGURES
+    ]
     assert len(own) == len(EXAMPLE_FIGURES)
     monkeypatch.setattr(report, "declared", lambda *group: own)  # the others have tests of their own
     page = report.write_report(made.results, tmp_path / "report", progress=False).read_text()
@@ -332,7 +334,7 @@ def test_a_package_of_its_own_is_found(tmp_path: Path) -> None:
     (info / "entry_points.txt").write_text(points)
     name, version = project["name"], project["version"]
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    command = [sys.executable, "-m", "benchmark.cli", "list", "--data", "none", "--results", "none"]
+    command = [sys.executable, "-m", "comrl.benchmark.cli", "list", "--data", "none", "--results", "none"]
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -342,7 +344,7 @@ def test_a_package_of_its_own_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", SCRIPTED, ids=lambda page: page.name)
 def test_scripts_run(page: Path, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put_data_set(tmp_path / "data", envs.family.find_family("sparse-point-robot"))
+    put_data_set(tmp_path / "data", comrl.envs.family.find_family("sparse-point-robot"))
     shutil.copytree(made.results, tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     assert blocks(page, "python")

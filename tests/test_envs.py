@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs import discovery, families, find_family
-from envs.errors import BadInput
-from envs.family import Array, TaskFamily, sparsify
-from envs.rollout import Policy, best_possible, rollout
+from comrl.envs import discovery, families, find_family
+from comrl.envs.family import Array, TaskFamily, sparsify
+from comrl.envs.rollout import Policy, best_possible, rollout
+from comrl.ground.errors import BadInput
 
 every_family = pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
 with_optimum = pytest.mark.parametrize(
@@ -340,8 +340,8 @@ def test_an_unknown_family_names_the_nearest_one() -> None:
 
 
 def test_a_name_declared_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from envs import errors
+    from comrl.envs import errors
 
     monkeypatch.setattr(errors, "FAMILIES", (find_family("point-robot-wind"),), raising=False)
     with pytest.raises(BadInput, match="'point-robot-wind' 2 times"):
-        discovery.declared("envs", "FAMILIES")
+        discovery.declared("comrl.envs", "FAMILIES")

@@ -13,28 +13,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
 
-from algorithms.algorithm import Space
-from algorithms.attention import mean_one, weighted_mean
-from algorithms.behaviour import LOG_STD, StackedSac
-from algorithms.belief import Belief
-from algorithms.control_sac import critic_loss, policy_loss, value_loss
-from algorithms.encoders import MeanPool
-from algorithms.policy import Sampled, sample
-from algorithms.stack import StackedMLP, polyak
-from algorithms.task_losses import (
+from comrl.algorithms.algorithm import Space
+from comrl.algorithms.attention import mean_one, weighted_mean
+from comrl.algorithms.behaviour import LOG_STD, StackedSac
+from comrl.algorithms.belief import Belief
+from comrl.algorithms.control_sac import critic_loss, policy_loss, value_loss
+from comrl.algorithms.encoders import MeanPool
+from comrl.algorithms.policy import Sampled, sample
+from comrl.algorithms.stack import StackedMLP, polyak
+from comrl.algorithms.task_losses import (
     DistanceMetric,
     MomentumContrast,
     distance_metric,
     info_nce,
     matrix_contrast,
 )
-from benchmark import metrics, theorems
-from benchmark.probe import absolutely_sparse, mixed_context
-from benchmark.protocol import resolve
-from datasets.randomness import Stream
-from datasets.transitions import Context
-from envs import families, find_family
-from envs.family import sparsify
+from comrl.benchmark import metrics, theorems
+from comrl.benchmark.probe import absolutely_sparse, mixed_context
+from comrl.benchmark.protocol import resolve
+from comrl.datasets.transitions import Context
+from comrl.envs import families, find_family
+from comrl.envs.family import sparsify
+from comrl.ground.noise import Stream
 
 SCALES = st.sampled_from([0.01, 1.0, 30.0, 3000.0])  # the last makes logits that overflow a naive exp
 Z = 3

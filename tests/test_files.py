@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from datasets.files import locked, require_space, write_folder_whole, write_whole
-from envs.errors import BadInput
+from comrl.ground.errors import BadInput
+from comrl.ground.files import locked, require_space, write_folder_whole, write_whole
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from datasets.files import locked, write_folder_whole, write_whole
+from comrl.ground.files import locked, write_folder_whole, write_whole
 folder = Path(sys.argv[1])
 with locked(folder), write_whole(folder / "a.bin") as a, write_folder_whole(folder / "runs" / "b") as b:
     a.write_bytes(b"half")

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from envs import families, find_family
-from envs.errors import BadInput
-from envs.family import TaskFamily, sparsify
-from envs.gym import register_families, single_task
-from envs.rollout import rollout
+from comrl.envs import families, find_family
+from comrl.envs.family import TaskFamily, sparsify
+from comrl.envs.gym import register_families, single_task
+from comrl.envs.rollout import rollout
+from comrl.ground.errors import BadInput
 
 ROOT = Path(__file__).parent.parent
 every_family = pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
@@ -39,7 +39,7 @@ def test_registering_again_changes_nothing() -> None:
 
 def test_the_id_alone_suffices_where_it_names_the_module() -> None:
     program = (
-        "import gymnasium; env = gymnasium.make('envs.gym:comrl/SparsePointRobot-v0', task=3);"
+        "import gymnasium; env = gymnasium.make('comrl.envs.gym:comrl/SparsePointRobot-v0', task=3);"
         "print(env.unwrapped.task, env.spec.max_episode_steps)"
     )
     done = subprocess.run(

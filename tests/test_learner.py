@@ -9,8 +9,8 @@ import pytest
 import torch
 from run_fixture import CPU, SPACE, numbers, random_sampler
 
-from algorithms.algorithm import Algorithm, Training, algorithms, find_algorithm
-from algorithms.learner import KEY_ENCODER, State, start, update
+from comrl.algorithms.algorithm import Algorithm, Training, algorithms, find_algorithm
+from comrl.algorithms.learner import KEY_ENCODER, State, start, update
 
 SEEDS, STEPS, ENCODER_STEPS = (2, 0), 12, 8
 
@@ -137,7 +137,7 @@ def test_targets_follow_by_tau(algorithm: Algorithm) -> None:
 
 
 def test_every_trained_network_moves_and_losses_are_the_ones_before_the_step() -> None:
-    from algorithms.learner import losses
+    from comrl.algorithms.learner import losses
 
     for algorithm in algorithms():
         state, twin = fresh(algorithm), fresh(algorithm)

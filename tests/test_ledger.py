@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from ledger_fixture import FOCAL, FOCALPP, GOALS, WIND, add_run
 
-from benchmark.figures.views import entries
-from benchmark.ledger import read_ledger, write_run
-from envs.errors import BadInput
+from comrl.benchmark.figures.views import entries
+from comrl.benchmark.ledger import read_ledger, write_run
+from comrl.ground.errors import BadInput
 
 
 def test_a_run_comes_back_as_it_was_written(tmp_path: Path) -> None:

@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 from run_fixture import CPU, SPACE, float64, numbers, random_sampler, toy_sampler
 from test_equations import close, draws
 
-from algorithms.algorithm import Space
-from algorithms.belief import Belief, kl_to_prior, together
-from algorithms.control_bcq import decoded
-from algorithms.control_distilled import imitation_error
-from algorithms.learner import State, start, teacher_place, update
-from algorithms.mbml import MBML
-from algorithms.stack import Ensemble, StackedMLP, picked
-from algorithms.task_losses import Triplet, triplet
-from algorithms.teachers import BcqTeachers, drawn_among, model_loss
-from datasets.randomness import Stream
-from datasets.transitions import Context
+from comrl.algorithms.algorithm import Space
+from comrl.algorithms.belief import Belief, kl_to_prior, together
+from comrl.algorithms.control_bcq import decoded
+from comrl.algorithms.control_distilled import imitation_error
+from comrl.algorithms.learner import State, start, teacher_place, update
+from comrl.algorithms.mbml import MBML
+from comrl.algorithms.stack import Ensemble, StackedMLP, picked
+from comrl.algorithms.task_losses import Triplet, triplet
+from comrl.algorithms.teachers import BcqTeachers, drawn_among, model_loss
+from comrl.datasets.transitions import Context
+from comrl.ground.noise import Stream
 
 __all__ = ["float64"]
 

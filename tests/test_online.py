@@ -10,17 +10,17 @@ import pytest
 import torch
 from run_fixture import CPU, TOY, numbers, smoke_data, toy_goals, toy_sampler
 
-from algorithms.algorithm import Algorithm, Space, algorithms, find_algorithm
-from algorithms.learner import State, start, update
-from benchmark.figures.online import online_returns, show_online
-from benchmark.ledger import read_ledger
-from benchmark.online import EPISODES, FROM_PRIOR, evaluate_online, from_prior, own_context
-from benchmark.protocol import RunSpec
-from benchmark.run import run
-from datasets.randomness import Stream
-from envs import TaskSet
-from envs.family import sparsify
-from envs.rollout import Episodes
+from comrl.algorithms.algorithm import Algorithm, Space, algorithms, find_algorithm
+from comrl.algorithms.learner import State, start, update
+from comrl.benchmark.figures.online import online_returns, show_online
+from comrl.benchmark.ledger import read_ledger
+from comrl.benchmark.online import EPISODES, FROM_PRIOR, evaluate_online, from_prior, own_context
+from comrl.benchmark.protocol import RunSpec
+from comrl.benchmark.run import run
+from comrl.envs import TaskSet
+from comrl.envs.family import sparsify
+from comrl.envs.rollout import Episodes
+from comrl.ground.noise import Stream
 
 __all__ = ["smoke_data"]
 SEEDS = (3, 1)

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from run_fixture import CPU, SPACE, float64, numbers, random_sampler
 from test_equations import close
 
-from algorithms.batch_pearl import BATCH_PEARL
-from algorithms.belief import Belief, gaussian_divergence, kl_to_prior, product_of_gaussians, together
-from algorithms.encoders import GaussianProduct
-from algorithms.learner import losses, start
-from datasets.randomness import Stream
-from datasets.transitions import Context
+from comrl.algorithms.batch_pearl import BATCH_PEARL
+from comrl.algorithms.belief import Belief, gaussian_divergence, kl_to_prior, product_of_gaussians, together
+from comrl.algorithms.encoders import GaussianProduct
+from comrl.algorithms.learner import losses, start
+from comrl.datasets.transitions import Context
+from comrl.ground.noise import Stream
 
 __all__ = ["float64"]
 

@@ -17,17 +17,17 @@ from body_oracle import World
 from golden import FILE, golden
 from scipy import stats
 
-from benchmark import generate
-from benchmark.protocol import resolve
-from datasets.birth import Birth
-from datasets.store import task_file
-from envs import TaskFamily, families, physics, walker
-from envs.ant import ANT
-from envs.cheetah import CHEETAH
-from envs.errors import BadInput
-from envs.family import Array
-from envs.physics import Body, Physics, compiled, use_threads
-from envs.walker import WALKER
+from comrl.benchmark import generate
+from comrl.benchmark.protocol import resolve
+from comrl.datasets.birth import Birth
+from comrl.datasets.store import task_file
+from comrl.envs import TaskFamily, families, physics, walker
+from comrl.envs.ant import ANT
+from comrl.envs.cheetah import CHEETAH
+from comrl.envs.family import Array
+from comrl.envs.physics import Body, Physics, compiled, use_threads
+from comrl.envs.walker import WALKER
+from comrl.ground.errors import BadInput
 
 SIMULATED = [family for family in families() if family.model_sha256]
 every_family = pytest.mark.parametrize("family", SIMULATED, ids=lambda family: family.name)

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from envs.discovery import declared
+from comrl.ground.discovery import declared
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("envs", "datasets", "algorithms", "benchmark")  # each may import the ones before it
-SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+ROOMS = ("ground", "envs", "datasets", "algorithms", "benchmark")  # each may import the ones before it
+HOMES = {"ground": ROOT / "comrl" / "ground"} | {room: ROOT / room for room in ROOMS[1:]}
+SOURCES = sorted(path for home in HOMES.values() for path in home.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -49,20 +50,20 @@ def docstrings(path: Path) -> set[ast.AST]:
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_generic_names_resolve_inside_the_repository(room: str) -> None:
-    spec = importlib.util.find_spec(room)
-    assert spec is not None, f"{room} is not importable"
-    assert spec.origin is not None, (
-        f"{room} has no __init__.py, so any installed package of that name hides it"
-    )
-    assert Path(spec.origin).resolve() == (ROOT / room / "__init__.py").resolve()
+def test_a_room_is_a_subpackage_of_the_one_import_name(room: str) -> None:
+    spec = importlib.util.find_spec(f"comrl.{room}")
+    assert spec is not None and spec.origin is not None
+    assert Path(spec.origin).resolve() == (HOMES[room] / "__init__.py").resolve()
 
 
 @named(SOURCES)
 def test_imports_only_point_down(path: Path) -> None:
-    room = path.relative_to(ROOT).parts[0]
-    above = set(ROOMS[ROOMS.index(room) + 1 :]) | {"tests"}
-    assert not above & {module.split(".")[0] for module in imported(path)}
+    room = next(room for room, home in HOMES.items() if path.is_relative_to(home))
+    above = {f"comrl.{higher}" for higher in ROOMS[ROOMS.index(room) + 1 :]}
+    modules = list(imported(path))
+    assert not above & {".".join(module.split(".")[:2]) for module in modules}
+    bare = {*ROOMS, "tests"} & {module.split(".")[0] for module in modules}
+    assert not bare, f"{path} imports {bare}: the one import name is comrl"
 
 
 @named([path for path in SOURCES if path.name != "store.py"])
@@ -86,12 +87,12 @@ def test_files_and_functions_are_short(path: Path) -> None:
 
 @named([path for path in SOURCES if path.relative_to(ROOT).parts[0] in ("benchmark", "algorithms")])
 def test_no_environment_is_named_in_code(path: Path) -> None:
-    check_unnamed(path, {family.name for family in declared("envs", "FAMILIES")})
+    check_unnamed(path, {family.name for family in declared("comrl.envs", "FAMILIES")})
 
 
 @named([path for path in SOURCES if path.relative_to(ROOT).parts[0] == "benchmark"])
 def test_the_protocol_names_no_algorithm_in_code(path: Path) -> None:
-    check_unnamed(path, {algorithm.name for algorithm in declared("algorithms", "ALGORITHMS")})
+    check_unnamed(path, {algorithm.name for algorithm in declared("comrl.algorithms", "ALGORITHMS")})
 
 
 def check_unnamed(path: Path, names: set[str]) -> None:

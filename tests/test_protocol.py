@@ -9,9 +9,9 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from algorithms.algorithm import Algorithm, Training, algorithms, find_algorithm
-from benchmark.job import prepare_job
-from benchmark.protocol import (
+from comrl.algorithms.algorithm import Algorithm, Training, algorithms, find_algorithm
+from comrl.benchmark.job import prepare_job
+from comrl.benchmark.protocol import (
     DEFAULT_PRESET,
     RunSpec,
     describe,
@@ -23,9 +23,9 @@ from benchmark.protocol import (
     run_id,
     split_overrides,
 )
-from datasets.splits import find_split
-from envs import families, find_family
-from envs.errors import BadInput
+from comrl.datasets.splits import find_split
+from comrl.envs import families, find_family
+from comrl.ground.errors import BadInput
 
 SPEC = RunSpec(
     env="sparse-point-robot", split="mixed", preset="smoke", algo="focalpp", seeds=(0, 1), overrides={}

@@ -29,23 +29,23 @@ from ledger_fixture import (
     portrait,
 )
 
-from benchmark import drawing, tables
-from benchmark.figures import SECTIONS, Absent, Figure, films, style
-from benchmark.figures.data import dataset_table, show_datasets, state_maps
-from benchmark.figures.data_behaviour import returns_by_task
-from benchmark.figures.gates import gate_table, variance_against_sparsity
-from benchmark.figures.returns import headline_returns, show_summary, summary
-from benchmark.figures.shift import shifted_returns
-from benchmark.figures.theorems import theorem_check
-from benchmark.figures.views import nothing_held_out
-from benchmark.ledger import Ledger, Portrait, read_ledger
-from benchmark.report import alone, write_report
-from envs.discovery import declared
-from envs.errors import BadInput
-from envs.family import families
+from comrl.benchmark import drawing, tables
+from comrl.benchmark.figures import SECTIONS, Absent, Figure, films, style
+from comrl.benchmark.figures.data import dataset_table, show_datasets, state_maps
+from comrl.benchmark.figures.data_behaviour import returns_by_task
+from comrl.benchmark.figures.gates import gate_table, variance_against_sparsity
+from comrl.benchmark.figures.returns import headline_returns, show_summary, summary
+from comrl.benchmark.figures.shift import shifted_returns
+from comrl.benchmark.figures.theorems import theorem_check
+from comrl.benchmark.figures.views import nothing_held_out
+from comrl.benchmark.ledger import Ledger, Portrait, read_ledger
+from comrl.benchmark.report import alone, write_report
+from comrl.envs.family import families
+from comrl.ground.discovery import declared
+from comrl.ground.errors import BadInput
 
 ROOT = Path(__file__).parent.parent
-FIGURES = declared("benchmark.figures", "FIGURES")
+FIGURES = declared("comrl.benchmark.figures", "FIGURES")
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,7 @@ def test_a_folder_that_is_not_a_report_is_left_alone(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from benchmark import report
+from comrl.benchmark import report
 report._page = lambda *_: os.kill(os.getpid(), signal.SIGKILL)   # every table and figure is written by then
 report.write_report(Path(sys.argv[1]), Path(sys.argv[2]), progress=False)
 """

@@ -15,22 +15,22 @@ import numpy as np
 import pytest
 from run_fixture import CPU, smoke_data
 
-from algorithms.algorithm import Training, algorithms, find_algorithm
-from algorithms.attention import Attention
-from algorithms.encoders import GaussianProduct
-from benchmark.cli import main
-from benchmark.film import FRAMES, frames
-from benchmark.job import card, prepare_job
-from benchmark.ledger import Run, read_ledger, run_name
-from benchmark.portrait import keep_portrait
-from benchmark.protocol import RunSpec, resolve
-from benchmark.run import run
-from datasets.files import locked
-from datasets.splits import find_split, splits_of
-from datasets.store import open_dataset
-from envs import families, find_family
-from envs.errors import BadInput
-from envs.rollout import Episodes
+from comrl.algorithms.algorithm import Training, algorithms, find_algorithm
+from comrl.algorithms.attention import Attention
+from comrl.algorithms.encoders import GaussianProduct
+from comrl.benchmark.cli import main
+from comrl.benchmark.film import FRAMES, frames
+from comrl.benchmark.job import card, prepare_job
+from comrl.benchmark.ledger import Run, read_ledger, run_name
+from comrl.benchmark.portrait import keep_portrait
+from comrl.benchmark.protocol import RunSpec, resolve
+from comrl.benchmark.run import run
+from comrl.datasets.splits import find_split, splits_of
+from comrl.datasets.store import open_dataset
+from comrl.envs import families, find_family
+from comrl.envs.rollout import Episodes
+from comrl.ground.errors import BadInput
+from comrl.ground.files import locked
 
 __all__ = ["smoke_data"]
 
@@ -236,10 +236,10 @@ def test_runs_side_by_side_keep_one_portrait(smoke_data: Path, tmp_path: Path) -
 DRIVER = """
 import os, signal, sys, threading, time
 from pathlib import Path
-from algorithms.accelerate import prepare
-from benchmark.generate import generate
-from benchmark.protocol import RunSpec
-from benchmark.run import run
+from comrl.ground.machine import prepare
+from comrl.benchmark.generate import generate
+from comrl.benchmark.protocol import RunSpec
+from comrl.benchmark.run import run
 
 how, when, what, data, results = sys.argv[1:]
 device, die = prepare("cpu", 1), lambda: os.kill(os.getpid(), signal.SIGKILL)

@@ -10,15 +10,15 @@ import torch
 from run_fixture import CPU, numbers, random_split, smoke_data
 from scipy import stats
 
-from benchmark.job import Job, prepare_job
-from benchmark.protocol import RunSpec
-from datasets.randomness import Stream
-from datasets.sampler import Layout, Sampler
-from datasets.splits import load_split, splits_of
-from datasets.store import open_dataset
-from datasets.transitions import MetaBatch
-from envs import families, find_family
-from envs.family import sparsify
+from comrl.benchmark.job import Job, prepare_job
+from comrl.benchmark.protocol import RunSpec
+from comrl.datasets.sampler import Layout, Sampler
+from comrl.datasets.splits import load_split, splits_of
+from comrl.datasets.store import open_dataset
+from comrl.datasets.transitions import MetaBatch
+from comrl.envs import families, find_family
+from comrl.envs.family import sparsify
+from comrl.ground.noise import Stream
 
 __all__ = ["smoke_data"]
 ROWS = [5, 17, 9, 17, 30, 1, 8]  # of tasks of different size

@@ -8,12 +8,12 @@ from data_fixture import episodes, put_data_set
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.splits import Split, find_split, load_split, relabel, splits, splits_of
-from datasets.store import QUALITIES, Dataset, dense_reward, open_dataset
-from datasets.transitions import Transitions
-from envs import TaskFamily, families
-from envs.errors import BadInput
-from envs.family import sparsify
+from comrl.datasets.splits import Split, find_split, load_split, relabel, splits, splits_of
+from comrl.datasets.store import QUALITIES, Dataset, dense_reward, open_dataset
+from comrl.datasets.transitions import Transitions
+from comrl.envs import TaskFamily, families
+from comrl.envs.family import sparsify
+from comrl.ground.errors import BadInput
 
 every_family = pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
 pooled = pytest.mark.parametrize(

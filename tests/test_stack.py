@@ -11,15 +11,15 @@ from run_fixture import CPU, SPACE, float64, numbers, random_sampler
 from scipy import stats
 from torch import nn
 
-from algorithms.algorithm import Algorithm, algorithms
-from algorithms.behaviour import SacSettings, StackedSac
-from algorithms.learner import State, start, update
-from algorithms.stack import Ensemble, StackedLinear, StackedMLP, adam, minimise, polyak
-from benchmark.protocol import resolve
-from datasets.randomness import Stream, spread
-from envs import TaskFamily, families, find_family
-from envs.physics import compiled
-from envs.walker import WALKER, fell
+from comrl.algorithms.algorithm import Algorithm, algorithms
+from comrl.algorithms.behaviour import SacSettings, StackedSac
+from comrl.algorithms.learner import State, start, update
+from comrl.algorithms.stack import Ensemble, StackedLinear, StackedMLP, adam, minimise, polyak
+from comrl.benchmark.protocol import resolve
+from comrl.envs import TaskFamily, families, find_family
+from comrl.envs.physics import compiled
+from comrl.envs.walker import WALKER, fell
+from comrl.ground.noise import Stream, derive_seed
 
 __all__ = ["float64"]
 Matrix = list[list[float]]
@@ -222,9 +222,9 @@ def test_streams_draw_what_they_say() -> None:
 
 def test_seeds_of_different_purposes_differ() -> None:
     paths = [("init",), ("noise",), (0,), (1,), ("init", 0), ("episodes", 0, 1), ("episodes", 1, 0)]
-    seeds = {spread(seed, *path) for seed in range(3) for path in paths}
+    seeds = {derive_seed(seed, *path) for seed in range(3) for path in paths}
     assert len(seeds) == 3 * len(paths)
-    assert spread(2, "init") == spread(2, "init")
+    assert derive_seed(2, "init") == derive_seed(2, "init")
 
 
 def test_minimise_gives_each_member_its_own_gradient() -> None:

@@ -19,11 +19,11 @@ import pytest
 import torch
 from data_fixture import BIRTH, checkpoints, put_data_set, put_task, qualities, small_task_set
 
-from algorithms.behaviour import SacSettings
-from benchmark.generate import generate, packages
-from benchmark.inspect import list_tables, verify_tables
-from datasets.birth import warn_of_other_physics
-from datasets.store import (
+from comrl.algorithms.behaviour import SacSettings
+from comrl.benchmark.generate import generate, packages
+from comrl.benchmark.inspect import list_tables, verify_tables
+from comrl.datasets.birth import warn_of_other_physics
+from comrl.datasets.store import (
     QUALITIES,
     Dataset,
     dense_reward,
@@ -33,9 +33,9 @@ from datasets.store import (
     write_manifest,
     write_task,
 )
-from datasets.verify import verify
-from envs import TaskFamily, families, find_family
-from envs.errors import BadInput
+from comrl.datasets.verify import verify
+from comrl.envs import TaskFamily, families, find_family
+from comrl.ground.errors import BadInput
 
 every_family = pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
 FAMILY = find_family("sparse-point-robot")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from benchmark.ledger import Ledger
+from comrl.benchmark.ledger import Ledger
 
 SECTIONS = (
     "Summary",

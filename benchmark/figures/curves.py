@@ -6,8 +6,8 @@ from typing import Any
 
 from matplotlib.ticker import EngFormatter
 
-from benchmark.figures import Figure, style
-from benchmark.figures.views import (
+from comrl.benchmark.figures import Figure, style
+from comrl.benchmark.figures.views import (
     Entry,
     best_possible,
     by_setting,
@@ -18,7 +18,7 @@ from benchmark.figures.views import (
     paper,
     return_label,
 )
-from benchmark.ledger import Ledger
+from comrl.benchmark.ledger import Ledger
 
 
 def headline_curves(ledger: Ledger) -> Any:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.figures import Figure, style
-from benchmark.figures.views import headline_split, paper, portraits, published, splits_in_order
-from benchmark.ledger import Ledger, Portrait
-from benchmark.tables import NONE, missing, number, once, plain
+from comrl.benchmark.figures import Figure, style
+from comrl.benchmark.figures.views import headline_split, paper, portraits, published, splits_in_order
+from comrl.benchmark.ledger import Ledger, Portrait
+from comrl.benchmark.tables import NONE, missing, number, once, plain
 
 SHOWN_TASKS = 20  # [focalpp Fig. 5a]
 STATE_SPLIT = "expert"  # [focalpp Fig. 5a]

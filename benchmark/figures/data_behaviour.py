@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.figures import Figure, style
-from benchmark.figures.views import nothing_held_out, portraits, return_label, splits_in_order
-from benchmark.ledger import Ledger, Portrait
+from comrl.benchmark.figures import Figure, style
+from comrl.benchmark.figures.views import nothing_held_out, portraits, return_label, splits_in_order
+from comrl.benchmark.ledger import Ledger, Portrait
 
 SPLIT_COLOURS = ("#0072B2", "#E69F00", "#888888", "#CC79A7")
 FEW = 5  # so many tasks stand side by side, more are a line

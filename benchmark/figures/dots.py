@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import metrics
-from benchmark.figures import Figure, style
-from benchmark.figures.views import (
+from comrl.benchmark import metrics
+from comrl.benchmark.figures import Figure, style
+from comrl.benchmark.figures.views import (
     Entry,
     best_possible,
     by_setting,
@@ -18,7 +18,7 @@ from benchmark.figures.views import (
     return_label,
     split_rank,
 )
-from benchmark.ledger import Ledger
+from comrl.benchmark.ledger import Ledger
 
 
 def seed_dots(ledger: Ledger) -> Any:

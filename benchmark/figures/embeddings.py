@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark import metrics
-from benchmark.figures import Figure, style
-from benchmark.figures.views import (
+from comrl.benchmark import metrics
+from comrl.benchmark.figures import Figure, style
+from comrl.benchmark.figures.views import (
     Entry,
     by_setting,
     entries,
@@ -20,8 +20,8 @@ from benchmark.figures.views import (
     published,
     report_entries,
 )
-from benchmark.ledger import Ledger
-from benchmark.tables import number, once, with_spread
+from comrl.benchmark.ledger import Ledger
+from comrl.benchmark.tables import number, once, with_spread
 
 SHOWN_TASKS = 20  # [focalpp Fig. 4b]
 SHOWN_DRAWS = 20

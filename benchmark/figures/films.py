@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.drawing import REMEDY, draw
-from benchmark.figures import Absent, Figure, style
-from benchmark.figures.views import Entry, entries, headline_split, nothing_held_out, paper
-from benchmark.ledger import Ledger
-from envs.family import TaskFamily, families
+from comrl.benchmark.drawing import REMEDY, draw
+from comrl.benchmark.figures import Absent, Figure, style
+from comrl.benchmark.figures.views import Entry, entries, headline_split, nothing_held_out, paper
+from comrl.benchmark.ledger import Ledger
+from comrl.envs.family import TaskFamily, families
 
 SHOWN = 6  # frames a strip
 

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_rgb
 
-from benchmark import metrics
-from benchmark.figures import Figure, style
-from benchmark.figures.views import Entry, by_setting, headline_split, paper, published, report_entries
-from benchmark.ledger import Ledger
-from benchmark.tables import NONE, missing, once, plain
+from comrl.benchmark import metrics
+from comrl.benchmark.figures import Figure, style
+from comrl.benchmark.figures.views import Entry, by_setting, headline_split, paper, published, report_entries
+from comrl.benchmark.ledger import Ledger
+from comrl.benchmark.tables import NONE, missing, once, plain
 
 INFORMATIVE, EMPTY, OTHER = "#D55E00", "#0072B2", "#555555"
 

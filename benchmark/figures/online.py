@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchmark import metrics
-from benchmark.figures import Figure
-from benchmark.figures.views import entries, nothing_held_out
-from benchmark.ledger import Ledger
-from benchmark.online import EPISODES, FROM_PRIOR
-from benchmark.tables import interval, once, with_spread
+from comrl.benchmark import metrics
+from comrl.benchmark.figures import Figure
+from comrl.benchmark.figures.views import entries, nothing_held_out
+from comrl.benchmark.ledger import Ledger
+from comrl.benchmark.online import EPISODES, FROM_PRIOR
+from comrl.benchmark.tables import interval, once, with_spread
 
 
 def online_returns(ledger: Ledger) -> pd.DataFrame | None:

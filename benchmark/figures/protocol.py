@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.figures import Figure
-from benchmark.figures.views import (
+from comrl.benchmark.figures import Figure
+from comrl.benchmark.figures.views import (
     Entry,
     by_setting,
     entries,
@@ -17,8 +17,8 @@ from benchmark.figures.views import (
     portrait_of,
     published,
 )
-from benchmark.ledger import Ledger, Run
-from benchmark.tables import NONE, number, once, plain
+from comrl.benchmark.ledger import Ledger, Run
+from comrl.benchmark.tables import NONE, number, once, plain
 
 PLAIN_LABELS = {"steps": "gradient steps", "tau": "target network rate", "temperature": "entropy temperature"}
 

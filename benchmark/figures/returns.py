@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark import metrics
-from benchmark.figures import Figure
-from benchmark.figures.views import (
+from comrl.benchmark import metrics
+from comrl.benchmark.figures import Figure
+from comrl.benchmark.figures.views import (
     Entry,
     best_possible,
     by_setting,
@@ -21,8 +21,8 @@ from benchmark.figures.views import (
     published,
     split_rank,
 )
-from benchmark.ledger import Ledger, Portrait
-from benchmark.tables import BESIDE, fixed, interval, once, with_spread
+from comrl.benchmark.ledger import Ledger, Portrait
+from comrl.benchmark.tables import BESIDE, fixed, interval, once, with_spread
 
 BEHAVIOUR = "behaviour data: "
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.figures import Figure
-from benchmark.figures.views import Entry, entries, headline_split, nothing_held_out, published
-from benchmark.ledger import Ledger
-from benchmark.tables import once, with_spread
+from comrl.benchmark.figures import Figure
+from comrl.benchmark.figures.views import Entry, entries, headline_split, nothing_held_out, published
+from comrl.benchmark.ledger import Ledger
+from comrl.benchmark.tables import once, with_spread
 
 
 def shifted_returns(ledger: Ledger) -> pd.DataFrame | None:

@@ -11,8 +11,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.figures.views import method_labels, paper
-from benchmark.ledger import Ledger
+from comrl.benchmark.figures.views import method_labels, paper
+from comrl.benchmark.ledger import Ledger
 
 COLUMN = 3.4  # inches: one column of a paper
 PAGE = 7.0  # both columns

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchmark.figures import Figure
-from benchmark.figures.views import entries
-from benchmark.ledger import Ledger
-from benchmark.tables import number, once
+from comrl.benchmark.figures import Figure
+from comrl.benchmark.figures.views import entries
+from comrl.benchmark.ledger import Ledger
+from comrl.benchmark.tables import number, once
 
 ROUNDING = 1e-4  # relative; embeddings and losses are float32
 

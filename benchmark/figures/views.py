@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.ledger import Ledger, Portrait, Run
+from comrl.benchmark.ledger import Ledger, Portrait, Run
 
 Array = NDArray[np.float64]
 ROLES = ("method", "upper", "lower")

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any
 
-from envs.errors import BadInput
+from comrl.ground.errors import BadInput
 
 
 def declared(package: str, constant: str) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def spread(seed: int, *path: int | str) -> int:
+def derive_seed(seed: int, *path: int | str) -> int:
     """A seed for one purpose, independent of every other purpose's: the same path gives the same seed."""
     plain = [part if isinstance(part, str) else int(part) for part in (seed, *path)]
     digest = hashlib.sha256(repr(plain).encode()).digest()

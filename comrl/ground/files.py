@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from envs.errors import BadInput
+from comrl.ground.errors import BadInput
 
 PARTIAL = ".bench-partial"
 LOCK = ".bench-lock"

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
-from envs.errors import BadInput
-from envs.physics import use_threads
+from comrl.ground.errors import BadInput
+
+if TYPE_CHECKING:
+    import torch
+
+_threads = 1
+
+
+def threads() -> int:
+    """Return how many threads physics may step with; the numbers do not depend on it."""
+    return _threads
+
+
+def use_threads(count: int) -> None:
+    """Step simulations made from now on with so many threads."""
+    global _threads
+    _threads = count
 
 
 def prepare(device: str = "cpu", threads: int | None = None) -> torch.device:
-    """Pin the threads (they change float sums), flush denormals, and name the device; BadInput where
-    it is absent.
+    """Pin the threads (they change float sums), flush denormals, and name the device.
+
+    BadInput where the device is absent.
     """
+    import torch
+
     if threads is not None:
         if threads < 1:
             raise BadInput(f"--threads {threads} must be at least 1")

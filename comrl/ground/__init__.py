@@ -1,0 +1,1 @@
+"""What every room stands on: errors, discovery, seeds and noise, files, hashes, the machine."""
