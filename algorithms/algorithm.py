@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from comrl.algorithms.belief import Belief
 from comrl.datasets.transitions import Context, MetaBatch, Rows
 from comrl.ground.discovery import by_name, declared
 from comrl.ground.noise import Stream
+from comrl.ground.settings import BelowOne, Count, Pair, Positive, Tables, required, setting
 
 
 class Space(NamedTuple):
@@ -32,79 +32,40 @@ class Space(NamedTuple):
         return self.obs, self.action, 1, *([self.obs] if self.next_obs_in_context else [])
 
 
-class Training(BaseModel):
-    """The numbers of a preset; every algorithm shares them.  Names and paper values: docs/protocol.md."""
+@dataclass(frozen=True)
+class Training:
+    """The protocol that every algorithm shares; what one part alone reads is a setting of that part."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    steps: int = Field(ge=1)
-    encoder_steps: int = Field(ge=1)
-    """The encoder learns for so many steps and then stands still, while control goes on learning what
-    it says.
-    """
-    eval_every: int = Field(ge=1)
-    eval_episodes: int = Field(ge=1)
-    meta_batch: int = Field(ge=2)
-    context_batch: int = Field(ge=2)
-    control_batch: int = Field(ge=1)
-    test_context: int = Field(ge=1)
-    latent: int = Field(ge=1)
-    width: int = Field(ge=1)
-    depth: int = Field(ge=1)
-    encoder_width: int = Field(ge=1)
-    encoder_depth: int = Field(ge=1)
-    attention_width: int = Field(ge=1)
-    attention_heads: int = Field(ge=1)
-    attention_blocks: int = Field(ge=1)
-    attention_reduction: int = Field(ge=1)
-    dropout: float = Field(ge=0, lt=1)
-    encoder_lr: float = Field(gt=0)
-    actor_lr: float = Field(gt=0)
-    critic_lr: float = Field(gt=0)
-    lr_schedule: Literal["constant", "linear"]
-    discount: float = Field(ge=0, lt=1)
-    reward_scale: float = Field(gt=0)
-    temperature: float = Field(ge=0)
-    tau: float = Field(gt=0, le=1)
-    divergence: Literal["dual", "primal"]
-    """How the policy's KL divergence from the data's is estimated: by a critic, or from a fitted policy."""
-    strength: float = Field(ge=0)
-    """Behaviour regularisation at the start; 0 switches it off."""
-    strength_max: float = Field(ge=0)
-    target_divergence: float
-    divergence_lr: float = Field(gt=0)
-    strength_lr: float = Field(gt=0)
-    relabeled_pool: int = Field(ge=1)
-    prior_weight: float = Field(ge=0)
-    """Of a Gaussian embedding's divergence from a standard normal, in an encoder's loss."""
-    teacher_steps: int = Field(ge=1)
-    """Gradient steps of the teachers of an algorithm that has some, before its own begin."""
-    teacher_width: int = Field(ge=1)
-    ensemble: int = Field(ge=2)
-    """Models in an ensemble whose members must agree."""
-    sees_place: bool = False
-    """Whether policy and encoder see where in the world the body is, as in the authors' cheetahs."""
-    context_radius: float | None = None
-    """Goal radius of the context in place of the family's."""
-
-    @property
-    def hidden(self) -> tuple[int, ...]:
-        """The hidden widths of policy, critic and value."""
-        return (self.width,) * self.depth
-
-    @property
-    def encoder_hidden(self) -> tuple[int, ...]:
-        """The hidden widths of an MLP encoder."""
-        return (self.encoder_width,) * self.encoder_depth
+    steps: Count = required("gradient steps", paper="0.1 M to 2 M (App. D)")
+    eval_every: Count = required("gradient steps between two tests on the way")
+    eval_episodes: Count = required("episodes a test task and seed")
+    meta_batch: Pair = required("distinct tasks M in a batch", paper="16; 4 for Fwd-Back (Table 6)")
+    context_batch: Pair = required("context transitions K a task", paper="512 (Table 6)")
+    control_batch: Count = required("control transitions B a task", paper="256 (Table 6)")
+    test_context: Count = required("context transitions a task at test")
+    lr_schedule: Literal["constant", "linear"] = required("how learning rates go from their first value")
+    discount: BelowOne = required("discount of the return", paper="0.9 points, 0.99 bodies (Table 6)")
+    reward_scale: Positive = required("factor of control's rewards", paper="100 points, 5 bodies (Table 6)")
+    relabeled_pool: Count = required("transitions a task of the relabeled split", paper="10 000 (Table 6)")
+    sees_place: bool = setting(False, "policy and encoder see where the body is, as in the authors' cheetahs")
+    context_radius: float | None = setting(None, "goal radius of the context in place of the family's")
 
 
 class Encoder(Protocol):
     """From a context to a belief about its task."""
 
-    def latent(self, space: Space, numbers: Training) -> int:
+    @property
+    def lr(self) -> float:
+        """The learning rate; of no meaning where nothing is learned."""
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps after which the encoder stands still, while control learns on."""
+
+    def latent_width(self, space: Space) -> int:
         """The width Z of the embedding."""
 
-    def build(self, space: Space, numbers: Training, stream: Stream) -> Any:
+    def build(self, space: Space, stream: Stream) -> Any:
         """The network, an nn.Module; without parameters where there is nothing to learn."""
 
     def encode(self, net: Any, context: Context, params: Tensor, dropout: Stream | None) -> Belief:
@@ -121,24 +82,28 @@ class TaskLoss(Protocol):
     def momentum(self) -> float | None:
         """Momentum of the key encoder; None where the query encoder makes the keys, with gradient."""
 
-    def loss(self, query: Belief, key: Belief, numbers: Training) -> Tensor:
+    def loss(self, query: Belief, key: Belief) -> Tensor:
         """Beliefs from two context draws of M distinct tasks: [S, M, Z], [S, M, Z] -> [S]."""
 
 
 class Control(Protocol):
     """A task-conditioned actor-critic learner."""
 
-    def build(self, space: Space, latent: int, numbers: Training, stream: Stream) -> dict[str, nn.Module]:
+    @property
+    def tau(self) -> float:
+        """How far a target network moves at every step; of no meaning where there is none."""
+
+    def build(self, space: Space, latent: int, stream: Stream) -> dict[str, nn.Module]:
         """The networks by name; `<name>_target` follows `<name>` and is not trained."""
 
-    def rates(self, numbers: Training) -> dict[str, float]:
+    def rates(self) -> dict[str, float]:
         """The learning rate of every trained network."""
 
-    def noise_width(self, space: Space, numbers: Training) -> int:
+    def noise_width(self, space: Space) -> int:
         """How many normal numbers a row the losses take."""
 
     def losses(
-        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training
+        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, training: Training
     ) -> Losses:
         """One loss [S] per trained network, which alone it trains; z: the rows' embedding as each loss
         sees it, noise: [S, N, noise_width].
@@ -152,11 +117,12 @@ class Teachers(Protocol):
     """Single-task learners, one for each training task, that are trained before the algorithm itself."""
 
     @property
+    def steps(self) -> int:
+        """Their gradient steps."""
+
+    @property
     def algorithm(self) -> Algorithm:
         """What each of them is: an algorithm that meets one task alone."""
-
-    def numbers(self, numbers: Training) -> Training:
-        """Their numbers in the place of the student's."""
 
     def teach(self, nets: Nets, batch: MetaBatch, teacher: Tensor, noise: Stream) -> MetaBatch:
         """The batch with what they make of it; teacher: the place in their stack of each task, [S, M]."""
@@ -181,6 +147,13 @@ class Algorithm:
     teachers: Teachers | None = None
     role: Literal["method", "upper", "lower"] = "method"
     """upper and lower are the yardsticks between which scores are normalised."""
+    presets: Mapping[str, Tables] = field(default_factory=dict, compare=False)
+    """Values by part for a preset, laid over the preset file's: {preset: {part: {setting: value}}}."""
+
+    def parts(self) -> dict[str, Any]:
+        """The parts there are by their place in the tree."""
+        found = {name: getattr(self, name) for name in ("encoder", "task_loss", "control", "teachers")}
+        return {name: part for name, part in found.items() if part is not None}
 
 
 @cache

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from comrl.algorithms.algorithm import Space, Training
+from comrl.algorithms.algorithm import Space
 from comrl.algorithms.belief import Belief
 from comrl.algorithms.stack import StackedLinear
 from comrl.datasets.transitions import Context
 from comrl.ground.errors import BadInput
 from comrl.ground.noise import Stream
+from comrl.ground.settings import BelowOne, Count, Positive, setting
 
 
 def mean_one(score: Tensor) -> Tensor:
@@ -64,11 +65,11 @@ class Block(nn.Module):
     feed-forward.
     """
 
-    def __init__(self, numbers: Training, sequence_wise: bool, stream: Stream) -> None:
+    def __init__(self, part: Attention, stream: Stream) -> None:
         super().__init__()
-        width = numbers.attention_width
-        self.heads, self.dropout, self.sequence_wise = numbers.attention_heads, numbers.dropout, sequence_wise
-        if sequence_wise:
+        width = part.width
+        self.heads, self.dropout, self.sequence_wise = part.heads, part.dropout, part.sequence_wise
+        if part.sequence_wise:
             self.attention_norm = StackedNorm(width, stream)
             self.query_key_value = StackedLinear(width, 3 * width, stream)
             self.mix = StackedLinear(width, width, stream)
@@ -95,19 +96,18 @@ class Block(nn.Module):
 class AttentionNet(nn.Module):
     """The parameters of `Attention`: token embeddings, blocks, head, and the gate's bottleneck."""
 
-    def __init__(self, part: Attention, space: Space, numbers: Training, stream: Stream) -> None:
+    def __init__(self, part: Attention, space: Space, stream: Stream) -> None:
         super().__init__()
-        width, widths = numbers.attention_width, part.token_widths(space)
+        width, widths = part.width, part.token_widths(space)
         self.token_widths = widths
         self.embed = nn.ModuleList(StackedLinear(inputs, width, stream) for inputs in widths)
-        blocks = range(numbers.attention_blocks)
-        self.blocks = nn.ModuleList(Block(numbers, part.sequence_wise, stream) for _ in blocks)
-        self.head = StackedLinear(width, numbers.latent, stream)
+        self.blocks = nn.ModuleList(Block(part, stream) for _ in range(part.blocks))
+        self.head = StackedLinear(width, part.latent, stream)
         if part.batch_wise:
             inputs = sum(space.context_widths)
             self.gate_embed = StackedLinear(inputs, width, stream)
-            self.squeeze = StackedLinear(width, max(1, width // numbers.attention_reduction), stream)
-            self.excite = StackedLinear(max(1, width // numbers.attention_reduction), 1, stream)
+            self.squeeze = StackedLinear(width, max(1, width // part.reduction), stream)
+            self.excite = StackedLinear(max(1, width // part.reduction), 1, stream)
             nn.init.zeros_(self.excite.weight)  # equal weights at the start: the gate begins as the identity
             nn.init.zeros_(self.excite.bias)
 
@@ -122,14 +122,27 @@ class Attention:
     "sigmoid" (the authors' code).
     """
 
-    batch_wise: bool
-    sequence_wise: bool
-    tokens: Literal["fields", "single", "scalar"] = "fields"
-    gate: Literal["mean_one", "sigmoid"] = "mean_one"
+    batch_wise: bool = setting(True, "a learned weight for each transition")
+    sequence_wise: bool = setting(True, "self-attention among a transition's tokens")
+    tokens: Literal["fields", "single", "scalar"] = setting("fields", "what a transition is cut into")
+    gate: Literal["mean_one", "sigmoid"] = setting("mean_one", "how scores become weights")
+    latent: Count = setting(5, "width Z of the embedding", paper="5 points, 20 bodies (Table 6)")
+    width: Count = setting(128, "numbers a token", paper="128 (Table 6)")
+    heads: Count = setting(8, "heads of the self-attention", paper="8 (Table 6)")
+    blocks: Count = setting(3, "residual blocks", paper="3 (Table 6)")
+    reduction: Count = setting(16, "factor by which the gate's bottleneck is narrower", paper="16 (Table 6)")
+    dropout: BelowOne = setting(0.1, "share of a block's numbers dropped in training", paper="0.1 (Table 6)")
+    lr: Positive = setting(1e-3, "Adam's rate at the start", paper="1e-3 points, 3e-3 bodies (Table 6)")
+    steps: Count = setting(100_000, "gradient steps after which the encoder stands still", paper="all")
 
-    def latent(self, space: Space, numbers: Training) -> int:
-        """The preset's latent width."""
-        return numbers.latent
+    def idle(self) -> set[str]:
+        """The settings of the kind of attention that is absent."""
+        gate = set() if self.batch_wise else {"gate", "reduction"}
+        return gate | (set() if self.sequence_wise else {"tokens", "heads"})
+
+    def latent_width(self, space: Space) -> int:
+        """The width Z of the embedding."""
+        return self.latent
 
     def token_widths(self, space: Space) -> tuple[int, ...]:
         """The widths of a transition's tokens; without sequence-wise attention a transition is one token."""
@@ -138,14 +151,11 @@ class Attention:
             return (sum(fields),)
         return fields if self.tokens == "fields" else (1,) * sum(fields)
 
-    def build(self, space: Space, numbers: Training, stream: Stream) -> nn.Module:
+    def build(self, space: Space, stream: Stream) -> nn.Module:
         """The network; BadInput where the heads do not divide the width."""
-        if numbers.attention_width % numbers.attention_heads:
-            raise BadInput(
-                f"attention_heads {numbers.attention_heads} must divide "
-                f"attention_width {numbers.attention_width}"
-            )
-        return AttentionNet(self, space, numbers, stream)
+        if self.sequence_wise and self.width % self.heads:
+            raise BadInput(f"encoder.heads {self.heads} must divide encoder.width {self.width}")
+        return AttentionNet(self, space, stream)
 
     def encode(self, net: AttentionNet, context: Context, params: Tensor, dropout: Stream | None) -> Belief:
         """The gated mean embedding.  [S, M, K, ·] -> [S, M, Z]."""

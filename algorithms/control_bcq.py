@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import torch
@@ -16,6 +16,7 @@ from comrl.algorithms.control_sac import critic_loss
 from comrl.algorithms.stack import Ensemble, StackedMLP
 from comrl.datasets.transitions import Rows
 from comrl.ground.noise import Stream
+from comrl.ground.settings import BelowOne, Count, NonNegative, Positive, Rate, setting
 
 LOG_STD = (-4.0, 15.0)  # of the autoencoder's posterior, as in BCQ's code
 NEVER = 1e-6  # how near to 0 and 1 a share is taken for a quantile
@@ -67,81 +68,17 @@ def spread_latents(count: int, width: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Bcq:
-    """An autoencoder that proposes actions like the data's, a small learned correction, and twin critics that
-    choose.
-    """
+class Proposals:
+    """How candidate actions are made from latents and chosen among, by an agent and by who imitates it."""
 
-    candidates: int = 10
-    perturbation: float = 0.05
-    """The largest correction of an action, whose range is [-1, 1]."""
-    caution: float = 0.75
-    """How much the smaller of the two critics counts in a target."""
-    prior_weight: float = 0.5
-    latent_bound: float = 0.5
-    """What is decoded lies within, but for the autoencoder's own loss."""
-    latents_per_action: int = 2
+    candidates: Count = setting(10, "actions among which the best is taken", paper="10 (BCQ's code)")
+    perturbation: NonNegative = setting(0.05, "largest correction of an action, whose range is [-1, 1]")
+    latent_bound: Positive = setting(0.5, "size within which latents are decoded when actions are made")
+    latents_per_action: Count = setting(2, "latent numbers for each of an action's", paper="2 (BCQ's code)")
 
     def latent_width(self, action: int) -> int:
         """The autoencoder's latent width L."""
         return self.latents_per_action * action
-
-    def build(self, space: Space, latent: int, numbers: Training, stream: Stream) -> dict[str, nn.Module]:
-        """Critics, autoencoder and correction, with targets of critics and correction."""
-        state, act, hidden = space.obs + latent, space.action, numbers.hidden
-        nets: dict[str, nn.Module] = {
-            "critic": Ensemble(state + act, hidden, 1, stream),
-            "vae": ActionVae(state, act, self.latent_width(act), hidden, stream),
-            "perturbation": StackedMLP(state + act, hidden, act, stream),
-            "critic_target": Ensemble(state + act, hidden, 1, stream),
-            "perturbation_target": StackedMLP(state + act, hidden, act, stream),
-        }
-        for name in ("critic", "perturbation"):
-            nets[f"{name}_target"].load_state_dict(nets[name].state_dict())
-        return nets
-
-    def rates(self, numbers: Training) -> dict[str, float]:
-        """The critic's rate for the critics, the actor's for what makes actions."""
-        return {
-            "critic": numbers.critic_lr,
-            "vae": numbers.actor_lr,
-            "perturbation": numbers.actor_lr,
-        }
-
-    def noise_width(self, space: Space, numbers: Training) -> int:
-        """A latent for the autoencoder's draw, one for the correction, and one for each candidate."""
-        return (self.candidates + 2) * self.latent_width(space.action)
-
-    def losses(
-        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training
-    ) -> Losses:
-        """The three losses at one point of parameters."""
-        width, vae = self.latent_width(rows.action.shape[-1]), nets["vae"]
-        drawn, here, there = noise.split((width, width, self.candidates * width), -1)
-        state = {name: torch.cat([rows.obs, z[name]], -1) for name in z}
-
-        head = vae.posterior(torch.cat([state["vae"], rows.action], -1))
-        mean, log_std = head.chunk(2, -1)
-        log_std = log_std.clamp(*LOG_STD)
-        copied = decoded(vae.decoder, state["vae"], mean + log_std.exp() * drawn)
-
-        with torch.no_grad():
-            next_state = torch.cat([rows.next_obs, z["critic"]], -1)
-            latents = self.bounded(there.unflatten(-1, (self.candidates, width)))  # [S, N, C, L]
-            _, value = self.candidates_of(
-                vae.decoder, nets["perturbation_target"], nets["critic_target"], next_state, latents
-            )
-            next_value = cautious_value(value, self.caution).amax(2)  # [S, N, 1]
-            proposed = decoded(vae.decoder, state["perturbation"], self.bounded(here))
-        q = nets["critic"](torch.cat([state["critic"], rows.action], -1))  # [2, S, N, 1]
-        chosen = corrected(nets["perturbation"], state["perturbation"], proposed, self.perturbation)
-        climbed = nets["critic"](torch.cat([state["perturbation"], chosen], -1), frozen=True)[0]
-        reward = rows.reward * numbers.reward_scale
-        return {
-            "critic": critic_loss(q, reward, rows.alive, next_value, numbers.discount),
-            "vae": vae_loss(copied, rows.action, mean, log_std, self.prior_weight),
-            "perturbation": -climbed.mean((1, 2)),
-        }
 
     def bounded(self, latent: Tensor) -> Tensor:
         """Latents as they are decoded when actions are made."""
@@ -173,8 +110,85 @@ class Bcq:
         place = value.argmax(2, keepdim=True).expand(-1, -1, -1, action.shape[-1])  # [S, N, 1, A]
         return action.gather(2, place).squeeze(2)
 
+
+@dataclass(frozen=True)
+class Bcq:
+    """An autoencoder that proposes actions like the data's, a small learned correction, and twin critics that
+    choose.
+    """
+
+    proposals: Proposals = field(default_factory=Proposals)
+    width: Count = setting(256, "units of a hidden layer", paper="256 (Table 6)")
+    depth: Count = setting(3, "hidden layers", paper="3 (Table 6)")
+    actor_lr: Positive = setting(1e-3, "Adam's rate of what acts", paper="1e-3 points, 3e-3 bodies (Table 6)")
+    critic_lr: Positive = setting(
+        1e-3, "Adam's rate of what values", paper="1e-3 points, 3e-3 bodies (Table 6)"
+    )
+    tau: Rate = setting(0.005, "how far a target network moves at every step")
+    caution: BelowOne = setting(0.75, "share of the smaller of two critics in a target", paper="0.75 (BCQ)")
+    prior_weight: NonNegative = setting(0.5, "weight of the autoencoder's divergence from the prior, a nat")
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """The hidden widths of every network."""
+        return (self.width,) * self.depth
+
+    def build(self, space: Space, latent: int, stream: Stream) -> dict[str, nn.Module]:
+        """Critics, autoencoder and correction, with targets of critics and correction."""
+        state, act, hidden = space.obs + latent, space.action, self.hidden
+        nets: dict[str, nn.Module] = {
+            "critic": Ensemble(state + act, hidden, 1, stream),
+            "vae": ActionVae(state, act, self.proposals.latent_width(act), hidden, stream),
+            "perturbation": StackedMLP(state + act, hidden, act, stream),
+            "critic_target": Ensemble(state + act, hidden, 1, stream),
+            "perturbation_target": StackedMLP(state + act, hidden, act, stream),
+        }
+        for name in ("critic", "perturbation"):
+            nets[f"{name}_target"].load_state_dict(nets[name].state_dict())
+        return nets
+
+    def rates(self) -> dict[str, float]:
+        """The critic's rate for the critics, the actor's for what makes actions."""
+        return {"critic": self.critic_lr, "vae": self.actor_lr, "perturbation": self.actor_lr}
+
+    def noise_width(self, space: Space) -> int:
+        """A latent for the autoencoder's draw, one for the correction, and one for each candidate."""
+        return (self.proposals.candidates + 2) * self.proposals.latent_width(space.action)
+
+    def losses(
+        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, training: Training
+    ) -> Losses:
+        """The three losses at one point of parameters."""
+        propose, vae = self.proposals, nets["vae"]
+        width = propose.latent_width(rows.action.shape[-1])
+        drawn, here, there = noise.split((width, width, propose.candidates * width), -1)
+        state = {name: torch.cat([rows.obs, z[name]], -1) for name in z}
+
+        head = vae.posterior(torch.cat([state["vae"], rows.action], -1))
+        mean, log_std = head.chunk(2, -1)
+        log_std = log_std.clamp(*LOG_STD)
+        copied = decoded(vae.decoder, state["vae"], mean + log_std.exp() * drawn)
+
+        with torch.no_grad():
+            next_state = torch.cat([rows.next_obs, z["critic"]], -1)
+            latents = propose.bounded(there.unflatten(-1, (propose.candidates, width)))  # [S, N, C, L]
+            _, value = propose.candidates_of(
+                vae.decoder, nets["perturbation_target"], nets["critic_target"], next_state, latents
+            )
+            next_value = cautious_value(value, self.caution).amax(2)  # [S, N, 1]
+            proposed = decoded(vae.decoder, state["perturbation"], propose.bounded(here))
+        q = nets["critic"](torch.cat([state["critic"], rows.action], -1))  # [2, S, N, 1]
+        chosen = corrected(nets["perturbation"], state["perturbation"], proposed, propose.perturbation)
+        climbed = nets["critic"](torch.cat([state["perturbation"], chosen], -1), frozen=True)[0]
+        reward = rows.reward * training.reward_scale
+        return {
+            "critic": critic_loss(q, reward, rows.alive, next_value, training.discount),
+            "vae": vae_loss(copied, rows.action, mean, log_std, self.prior_weight),
+            "perturbation": -climbed.mean((1, 2)),
+        }
+
     def act(self, nets: Nets, obs: Tensor, z: Tensor) -> Tensor:
         """The best candidate by the first critic.  [S, N, O], [S, N, Z] -> [S, N, A]."""
         state = torch.cat([obs, z], -1)
         critic = lambda x: nets["critic"](x)[0]  # noqa: E731
-        return self.best(nets["vae"].decoder, nets["perturbation"], critic, state)
+        return self.proposals.best(nets["vae"].decoder, nets["perturbation"], critic, state)

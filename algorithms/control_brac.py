@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Literal, NamedTuple
 
 import torch
@@ -21,6 +21,7 @@ from comrl.algorithms.policy import Sampled, clamp_through, split_head
 from comrl.algorithms.stack import StackedMLP
 from comrl.datasets.transitions import Rows
 from comrl.ground.noise import Stream
+from comrl.ground.settings import NonNegative, Positive, setting
 
 Head = tuple[Tensor, Tensor]
 """Mean and log standard deviation before the squashing."""
@@ -95,70 +96,86 @@ def strength_loss(log_strength: Tensor, divergence: Tensor, target: float, large
 
 @dataclass(frozen=True)
 class Brac:
-    """SAC with an estimate of divergence and a strength; without either where the preset's strength is 0."""
+    """SAC with an estimate of divergence and a strength; without either where the strength is 0."""
 
-    log_std_low: float = Sac.log_std_low
-    log_std_high: float = Sac.log_std_high
-    shrink: float = Sac.shrink
-    clamp: Literal["through", "hard"] = "through"
-    """Whether gradient passes a clamped log deviation; the authors' code: hard."""
-    penalise: Literal["gradient", "value"] = "gradient"
-    """What of the critic is kept below 1, at mixtures of both actions; the authors' code: value."""
-    penalty: float = 5.0
-    value_penalty: bool = False
-    """Whether the value pays for the divergence as the policy does."""
+    sac: Sac = field(default_factory=Sac)
+    strength: NonNegative = setting(
+        0.0, "weight of a nat of divergence at the start", paper="0 points, 500 bodies"
+    )
+    strength_max: NonNegative = setting(2000.0, "largest weight of a nat of divergence")
+    strength_lr: Positive = setting(0.01, "Adam's rate of the log strength")
+    target_divergence: float = setting(0.05, "nats at which the strength rests", paper="0.05 (Table 6)")
+    divergence: Literal["dual", "primal"] = setting(
+        "dual", "estimated by a critic, or exactly from a policy fitted to the data", paper="dual"
+    )
+    divergence_lr: Positive = setting(1e-4, "Adam's rate of critic or fitted policy", paper="1e-4 (Table 6)")
+    clamp: Literal["through", "hard"] = setting(
+        "through", "whether gradient passes a clamped log deviation; the authors' code: hard"
+    )
+    penalise: Literal["gradient", "value"] = setting(
+        "gradient",
+        "what of the critic is kept below 1, at mixtures of both actions; the authors' code: value",
+    )
+    penalty: NonNegative = setting(5.0, "weight of what the critic exceeds 1 by, squared")
+    value_penalty: bool = setting(False, "whether the value pays for the divergence as the policy does")
+
+    def idle(self) -> set[str]:
+        """All of the regularisation where it is off, and what belongs to the other estimate."""
+        if not self.strength:
+            return {one.name for one in fields(self)} - {"sac", "strength"}
+        return {"penalise", "penalty"} if self.divergence == "primal" else set()
 
     @property
-    def sac(self) -> Sac:
-        """The learner without regularisation."""
-        return Sac(self.log_std_low, self.log_std_high, self.shrink)
+    def tau(self) -> float:
+        """SAC's."""
+        return self.sac.tau
 
-    def build(self, space: Space, latent: int, numbers: Training, stream: Stream) -> dict[str, nn.Module]:
+    def build(self, space: Space, latent: int, stream: Stream) -> dict[str, nn.Module]:
         """SAC's networks, the divergence critic or the fitted policy, and the log strength [S, 1, 1]."""
-        nets = self.sac.build(space, latent, numbers, stream)
-        if numbers.strength:
+        nets = self.sac.build(space, latent, stream)
+        if self.strength:
             state, action = space.obs + latent, space.action
-            log_strength = torch.full((len(stream.generators), 1, 1), math.log(numbers.strength))
-            widths = (state + action, 1) if numbers.divergence == "dual" else (state, 2 * action)
-            nets["divergence"] = StackedMLP(widths[0], numbers.hidden, widths[1], stream)
+            log_strength = torch.full((len(stream.generators), 1, 1), math.log(self.strength))
+            widths = (state + action, 1) if self.divergence == "dual" else (state, 2 * action)
+            nets["divergence"] = StackedMLP(widths[0], self.sac.hidden, widths[1], stream)
             nets["strength"] = nn.ParameterList([log_strength])
         return nets
 
-    def rates(self, numbers: Training) -> dict[str, float]:
+    def rates(self) -> dict[str, float]:
         """SAC's, and the two of the regularisation."""
-        own = {"divergence": numbers.divergence_lr, "strength": numbers.strength_lr}
-        return self.sac.rates(numbers) | (own if numbers.strength else {})
+        own = {"divergence": self.divergence_lr, "strength": self.strength_lr}
+        return self.sac.rates() | (own if self.strength else {})
 
-    def noise_width(self, space: Space, numbers: Training) -> int:
+    def noise_width(self, space: Space) -> int:
         """One number for each of the action's; the dual has one more, that mixes it with the data's."""
-        dual = numbers.strength > 0 and numbers.divergence == "dual"
-        return self.sac.noise_width(space, numbers) + dual
+        dual = self.strength > 0 and self.divergence == "dual"
+        return self.sac.noise_width(space) + dual
 
     def losses(
-        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training
+        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, training: Training
     ) -> Losses:
         """SAC's losses, the policy's with strength · divergence, and those of divergence and strength."""
-        if not numbers.strength:
-            return self.sac.losses(nets, rows, z, noise, numbers)
+        if not self.strength:
+            return self.sac.losses(nets, rows, z, noise, training)
         state = {name: torch.cat([rows.obs, z[name]], -1) for name in ("policy", "divergence")}
         # departs: at the widest a hard clamp leaves no gradient to narrow by; 2 of 12 toy seeds stood there
         # for good, with 30 times the strength of the others; none does with this clamp
         clamp = clamp_through if self.clamp == "through" else torch.clamp
         drawn = self.sac.draw(nets, state["policy"], noise[..., : rows.action.shape[-1]], clamp)
-        estimate = self._dual if numbers.divergence == "dual" else self._primal
+        estimate = self._dual if self.divergence == "dual" else self._primal
         divergence = estimate(nets["divergence"], rows, state, drawn, noise)
 
-        strength = nets["strength"][0].detach().exp().clamp(max=numbers.strength_max)  # [S, 1, 1]
+        strength = nets["strength"][0].detach().exp().clamp(max=self.strength_max)  # [S, 1, 1]
         price = strength * divergence.price  # [S, N, 1]
         toll = price.detach() if self.value_penalty else 0.0
-        losses = self.sac.losses_of(nets, rows, z, drawn, numbers, toll)
+        losses = self.sac.losses_of(nets, rows, z, drawn, training, toll)
         return (
             losses
             | divergence.losses
             | {
                 "policy": losses["policy"] + price.mean((1, 2)),
                 "strength": strength_loss(
-                    nets["strength"][0], divergence.price, numbers.target_divergence, numbers.strength_max
+                    nets["strength"][0], divergence.price, self.target_divergence, self.strength_max
                 ),
             }
         )

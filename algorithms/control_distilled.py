@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from comrl.algorithms.algorithm import Losses, Nets, Space, Training
-from comrl.algorithms.control_bcq import Bcq, decoded
+from comrl.algorithms.control_bcq import Proposals, decoded
 from comrl.algorithms.stack import StackedMLP
 from comrl.datasets.transitions import Rows
 from comrl.ground.noise import Stream
+from comrl.ground.settings import Count, Positive, setting
 
 
 def imitation_error(ours: Tensor, theirs: Tensor) -> Tensor:
@@ -24,29 +26,39 @@ def imitation_error(ours: Tensor, theirs: Tensor) -> Tensor:
 class Distilled:
     """BCQ's critic, decoder and correction, each a regression on its teachers' own; acts as BCQ does."""
 
-    bcq: Bcq = field(default_factory=Bcq)
-    """How candidates are made and chosen, the same for teachers and student."""
+    proposals: Proposals = field(default_factory=Proposals)
+    width: Count = setting(256, "units of a hidden layer", paper="256 (Table 6)")
+    depth: Count = setting(3, "hidden layers", paper="3 (Table 6)")
+    actor_lr: Positive = setting(1e-3, "Adam's rate of what acts", paper="1e-3 points, 3e-3 bodies (Table 6)")
+    critic_lr: Positive = setting(
+        1e-3, "Adam's rate of what values", paper="1e-3 points, 3e-3 bodies (Table 6)"
+    )
+    tau: ClassVar[float] = 1.0
 
-    def build(self, space: Space, latent: int, numbers: Training, stream: Stream) -> dict[str, nn.Module]:
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """The hidden widths of every network."""
+        return (self.width,) * self.depth
+
+    def build(self, space: Space, latent: int, stream: Stream) -> dict[str, nn.Module]:
         """Critic, decoder and correction; nothing here has a target."""
-        state, act, hidden = space.obs + latent, space.action, numbers.hidden
+        state, act, hidden = space.obs + latent, space.action, self.hidden
         return {
             "critic": StackedMLP(state + act, hidden, 1, stream),
-            "decoder": StackedMLP(state + self.bcq.latent_width(act), hidden, act, stream),
+            "decoder": StackedMLP(state + self.proposals.latent_width(act), hidden, act, stream),
             "perturbation": StackedMLP(state + act, hidden, act, stream),
         }
 
-    def rates(self, numbers: Training) -> dict[str, float]:
+    def rates(self) -> dict[str, float]:
         """As BCQ's."""
-        actor = numbers.actor_lr
-        return {"critic": numbers.critic_lr, "decoder": actor, "perturbation": actor}
+        return {"critic": self.critic_lr, "decoder": self.actor_lr, "perturbation": self.actor_lr}
 
-    def noise_width(self, space: Space, numbers: Training) -> int:
+    def noise_width(self, space: Space) -> int:
         """None: what is random is the lesson's."""
         return 0
 
     def losses(
-        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training
+        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, training: Training
     ) -> Losses:
         """The three regressions on the lesson; ValueError without one."""
         lesson = rows.lesson
@@ -65,4 +77,4 @@ class Distilled:
     def act(self, nets: Nets, obs: Tensor, z: Tensor) -> Tensor:
         """The best candidate by the critic.  [S, N, O], [S, N, Z] -> [S, N, A]."""
         state = torch.cat([obs, z], -1)
-        return self.bcq.best(nets["decoder"], nets["perturbation"], nets["critic"], state)
+        return self.proposals.best(nets["decoder"], nets["perturbation"], nets["critic"], state)

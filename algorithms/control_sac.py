@@ -13,6 +13,7 @@ from comrl.algorithms.policy import Clamp, Sampled, sample, split_head
 from comrl.algorithms.stack import Ensemble, StackedMLP
 from comrl.datasets.transitions import Rows
 from comrl.ground.noise import Stream
+from comrl.ground.settings import Count, NonNegative, Positive, Rate, setting
 
 
 def critic_loss(q: Tensor, reward: Tensor, alive: Tensor, next_value: Tensor, discount: float) -> Tensor:
@@ -41,17 +42,28 @@ def policy_loss(drawn: Sampled, q_min: Tensor, temperature: float, shrink: float
 
 @dataclass(frozen=True)
 class Sac:
-    """Twin critics, state value with a target, tanh-Gaussian policy; entropy temperature fixed by the
-    preset.
-    """
+    """Twin critics, state value with a target, tanh-Gaussian policy, a fixed entropy temperature."""
 
-    log_std_low: float = -20.0
-    log_std_high: float = 0.0
-    shrink: float = 1e-3
+    width: Count = setting(256, "units of a hidden layer", paper="256 (Table 6)")
+    depth: Count = setting(3, "hidden layers", paper="3 (Table 6)")
+    actor_lr: Positive = setting(1e-3, "Adam's rate of what acts", paper="1e-3 points, 3e-3 bodies (Table 6)")
+    critic_lr: Positive = setting(
+        1e-3, "Adam's rate of what values", paper="1e-3 points, 3e-3 bodies (Table 6)"
+    )
+    temperature: NonNegative = setting(1.0, "what a nat of entropy is worth, in scaled reward")
+    tau: Rate = setting(0.005, "how far a target network moves at every step")
+    log_std_low: float = setting(-20.0, "least log standard deviation of the policy before the tanh")
+    log_std_high: float = setting(0.0, "largest log standard deviation of the policy before the tanh")
+    shrink: NonNegative = setting(1e-3, "weight of the policy's squared outputs, in temperatures")
 
-    def build(self, space: Space, latent: int, numbers: Training, stream: Stream) -> dict[str, nn.Module]:
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """The hidden widths of every network."""
+        return (self.width,) * self.depth
+
+    def build(self, space: Space, latent: int, stream: Stream) -> dict[str, nn.Module]:
         """Critic, value, policy and the value's target."""
-        state, hidden = space.obs + latent, numbers.hidden
+        state, hidden = space.obs + latent, self.hidden
         value = StackedMLP(state, hidden, 1, stream)
         target = StackedMLP(state, hidden, 1, stream)
         target.load_state_dict(value.state_dict())
@@ -62,20 +74,20 @@ class Sac:
             "value_target": target,
         }
 
-    def rates(self, numbers: Training) -> dict[str, float]:
+    def rates(self) -> dict[str, float]:
         """The critic's rate for both value functions, the actor's for the policy."""
-        return {"critic": numbers.critic_lr, "value": numbers.critic_lr, "policy": numbers.actor_lr}
+        return {"critic": self.critic_lr, "value": self.critic_lr, "policy": self.actor_lr}
 
-    def noise_width(self, space: Space, numbers: Training) -> int:
+    def noise_width(self, space: Space) -> int:
         """One number for each of the action's."""
         return space.action
 
     def losses(
-        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training
+        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, training: Training
     ) -> Losses:
         """The three losses at one point of parameters, as Algorithm 1 computes them before any step."""
         drawn = self.draw(nets, torch.cat([rows.obs, z["policy"]], -1), noise)
-        return self.losses_of(nets, rows, z, drawn, numbers)
+        return self.losses_of(nets, rows, z, drawn, training)
 
     def draw(self, nets: Nets, state: Tensor, noise: Tensor, clamp: Clamp = torch.clamp) -> Sampled:
         """The policy's reparametrised action.  [S, N, O + Z], [S, N, A] -> [S, N, A]."""
@@ -88,7 +100,7 @@ class Sac:
         rows: Rows,
         z: Mapping[str, Tensor],
         drawn: Sampled,
-        numbers: Training,
+        training: Training,
         toll: Tensor | float = 0.0,
     ) -> Losses:
         """The three losses of a drawn action, for which the value pays a toll [S, N, 1]."""
@@ -98,11 +110,13 @@ class Sac:
         q = nets["critic"](torch.cat([state["critic"], rows.action], -1))  # [2, S, N, 1]
         climbed = nets["critic"](torch.cat([state["policy"], drawn.action], -1), frozen=True)
         q_min = climbed.amin(0)  # [S, N, 1]
-        reward, scale = rows.reward * numbers.reward_scale, numbers.temperature
+        reward = rows.reward * training.reward_scale
         return {
-            "critic": critic_loss(q, reward, rows.alive, next_value, numbers.discount),
-            "value": value_loss(nets["value"](state["value"]), q_min - toll, drawn.log_prob, scale),
-            "policy": policy_loss(drawn, q_min, scale, self.shrink),
+            "critic": critic_loss(q, reward, rows.alive, next_value, training.discount),
+            "value": value_loss(
+                nets["value"](state["value"]), q_min - toll, drawn.log_prob, self.temperature
+            ),
+            "policy": policy_loss(drawn, q_min, self.temperature, self.shrink),
         }
 
     def act(self, nets: Nets, obs: Tensor, z: Tensor) -> Tensor:

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from comrl.algorithms.algorithm import Space, Training
+from comrl.algorithms.algorithm import Space
 from comrl.algorithms.belief import Belief, product_of_gaussians
 from comrl.algorithms.stack import StackedMLP
 from comrl.datasets.transitions import Context
 from comrl.ground.noise import Stream
+from comrl.ground.settings import Count, Positive, setting
 
 
 @dataclass(frozen=True)
 class MeanPool:
-    """Each transition through an MLP with tanh output; the context's embedding is their mean. [focalpp
-    eq. 11]
-    """
+    """The mean of every transition's embedding by an MLP with tanh output. [focalpp eq. 11]"""
 
-    def latent(self, space: Space, numbers: Training) -> int:
-        """The preset's latent width."""
-        return numbers.latent
+    latent: Count = setting(5, "width Z of the embedding", paper="5 points, 20 bodies (Table 6)")
+    width: Count = setting(256, "units of a hidden layer", paper="256 (Table 6)")
+    depth: Count = setting(3, "hidden layers", paper="3 (Table 6)")
+    lr: Positive = setting(1e-3, "Adam's rate at the start", paper="1e-3 points, 3e-3 bodies (Table 6)")
+    steps: Count = setting(100_000, "gradient steps after which the encoder stands still", paper="all")
 
-    def build(self, space: Space, numbers: Training, stream: Stream) -> nn.Module:
+    def latent_width(self, space: Space) -> int:
+        """The width Z of the embedding."""
+        return self.latent
+
+    def build(self, space: Space, stream: Stream) -> nn.Module:
         """An MLP from the concatenated fields to the latent width."""
-        return StackedMLP(sum(space.context_widths), numbers.encoder_hidden, numbers.latent, stream)
+        return StackedMLP(sum(space.context_widths), (self.width,) * self.depth, self.latent, stream)
 
     def encode(self, net: nn.Module, context: Context, params: Tensor, dropout: Stream | None) -> Belief:
         """The mean embedding.  [S, M, K, ·] -> [S, M, Z]."""
@@ -43,34 +49,40 @@ class MeanPool:
 class GaussianProduct:
     """Each transition through an MLP to a Gaussian factor; the belief is their product. [pearl posterior]"""
 
-    smallest_variance: float = 1e-7
+    latent: Count = setting(5, "width Z of the embedding", paper="5 points, 20 bodies (Table 6)")
+    width: Count = setting(256, "units of a hidden layer", paper="256 (Table 6)")
+    depth: Count = setting(3, "hidden layers", paper="3 (Table 6)")
+    lr: Positive = setting(1e-3, "Adam's rate at the start", paper="1e-3 points, 3e-3 bodies (Table 6)")
+    steps: Count = setting(100_000, "gradient steps after which the encoder stands still", paper="all")
+    smallest_variance: Positive = setting(1e-7, "least variance of a transition's factor")
 
-    def latent(self, space: Space, numbers: Training) -> int:
-        """The preset's latent width."""
-        return numbers.latent
+    def latent_width(self, space: Space) -> int:
+        """The width Z of the embedding."""
+        return self.latent
 
-    def build(self, space: Space, numbers: Training, stream: Stream) -> nn.Module:
-        """An MLP from the concatenated fields to a mean and a spread in every dimension."""
-        return StackedMLP(sum(space.context_widths), numbers.encoder_hidden, 2 * numbers.latent, stream)
+    def build(self, space: Space, stream: Stream) -> nn.Module:
+        """An MLP from the concatenated fields to a mean and a variance's logit in every dimension."""
+        return StackedMLP(sum(space.context_widths), (self.width,) * self.depth, 2 * self.latent, stream)
 
     def encode(self, net: nn.Module, context: Context, params: Tensor, dropout: Stream | None) -> Belief:
         """The product of all transitions' factors.  [S, M, K, ·] -> [S, M, Z]."""
         x = torch.cat(context.fields, -1)  # [S, M, K, C]
-        mean, spread = net(x.flatten(1, 2)).unflatten(1, x.shape[1:3]).chunk(2, -1)
-        return product_of_gaussians(mean, functional.softplus(spread).clamp_min(self.smallest_variance))
+        mean, logit = net(x.flatten(1, 2)).unflatten(1, x.shape[1:3]).chunk(2, -1)
+        return product_of_gaussians(mean, functional.softplus(logit).clamp_min(self.smallest_variance))
 
 
 @dataclass(frozen=True)
 class TrueParams:
-    """The task's true parameters in place of an embedding: how well control does when inference is
-    perfect.
-    """
+    """The task's true parameters in place of an embedding: control with perfect inference."""
 
-    def latent(self, space: Space, numbers: Training) -> int:
+    lr: ClassVar[float] = 0.0
+    steps: ClassVar[int] = 0
+
+    def latent_width(self, space: Space) -> int:
         """One number a parameter."""
         return space.params
 
-    def build(self, space: Space, numbers: Training, stream: Stream) -> nn.Module:
+    def build(self, space: Space, stream: Stream) -> nn.Module:
         """Nothing to learn."""
         return nn.Identity()
 
@@ -83,11 +95,14 @@ class TrueParams:
 class Zeros:
     """No embedding at all: how well control does when nothing is inferred."""
 
-    def latent(self, space: Space, numbers: Training) -> int:
+    lr: ClassVar[float] = 0.0
+    steps: ClassVar[int] = 0
+
+    def latent_width(self, space: Space) -> int:
         """One number, always zero."""
         return 1
 
-    def build(self, space: Space, numbers: Training, stream: Stream) -> nn.Module:
+    def build(self, space: Space, stream: Stream) -> nn.Module:
         """Nothing to learn."""
         return nn.Identity()
 

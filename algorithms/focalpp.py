@@ -8,11 +8,13 @@ from comrl.algorithms.attention import Attention
 from comrl.algorithms.focal import FOCAL
 from comrl.algorithms.task_losses import MomentumContrast
 
+BOTH = Attention(batch_wise=True, sequence_wise=True)
+
 FOCALPP = replace(
     FOCAL,
     name="focalpp",
     label="FOCAL++",
-    encoder=Attention(batch_wise=True, sequence_wise=True),
+    encoder=BOTH,
     task_loss=MomentumContrast(temperature=0.5, momentum=0.9),
 )
 
@@ -23,12 +25,12 @@ ALGORITHMS = (
         FOCALPP,
         name="focalpp-batch",
         label="FOCAL++ (batch-wise)",
-        encoder=Attention(batch_wise=True, sequence_wise=False),
+        encoder=replace(BOTH, sequence_wise=False),
     ),
     replace(
         FOCALPP,
         name="focalpp-seq",
         label="FOCAL++ (seq-wise)",
-        encoder=Attention(batch_wise=False, sequence_wise=True),
+        encoder=replace(BOTH, batch_wise=False),
     ),
 )

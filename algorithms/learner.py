@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ from comrl.algorithms.belief import Belief, together
 from comrl.algorithms.stack import adam, minimise, polyak
 from comrl.datasets.sampler import Sampler
 from comrl.datasets.transitions import Context, MetaBatch
+from comrl.ground.discovery import suggestion
+from comrl.ground.errors import BadInput
 from comrl.ground.noise import Stream, derive_seed
 
 KEY_ENCODER = "encoder_key"
@@ -24,7 +26,7 @@ class State:
     """A stack of S runs of one algorithm: networks, optimiser, noise, and the step they have reached."""
 
     algorithm: Algorithm
-    numbers: Training
+    training: Training
     space: Space
     nets: dict[str, Any]
     optimiser: torch.optim.Adam
@@ -36,7 +38,7 @@ class State:
     @property
     def done(self) -> bool:
         """Whether all steps were made."""
-        return self.step >= self.numbers.steps
+        return self.step >= self.training.steps
 
     @property
     def stages(self) -> tuple[State, ...]:
@@ -55,7 +57,7 @@ class State:
         return body
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go on from a snapshot of the same algorithm, numbers and seeds."""
+        """Go on from a snapshot of the same algorithm, training and seeds."""
         for name, net in self.nets.items():
             net.load_state_dict(snapshot["nets"][name])
         self.step = snapshot["step"]
@@ -67,43 +69,55 @@ class State:
 
     def draw(self, sampler: Sampler) -> MetaBatch:
         """The next batch: of random training tasks, or of each run's only one."""
-        numbers = self.numbers
+        training = self.training
         if self.task is not None:
-            return sampler.batch_of(self.task, self.noise, (0, numbers.control_batch))
+            return sampler.batch_of(self.task, self.noise, (0, training.control_batch))
         tasks = torch.tensor(self.space.tasks, device=self.noise.device)
-        sizes = (numbers.meta_batch, numbers.context_batch, numbers.control_batch)
+        sizes = (training.meta_batch, training.context_batch, training.control_batch)
         return sampler.meta_batch(self.noise, tasks, sizes)
 
 
 def start(
-    algorithm: Algorithm, numbers: Training, space: Space, seeds: Sequence[int], device: torch.device
+    algorithm: Algorithm, training: Training, space: Space, seeds: Sequence[int], device: torch.device
 ) -> State:
     """Fresh networks of every seed; member s depends on its seed alone."""
+    _refuse_unknown_losses(algorithm)
     init = Stream([derive_seed(seed, "init") for seed in seeds])
-    nets: dict[str, Any] = {"encoder": algorithm.encoder.build(space, numbers, init)}
-    nets |= algorithm.control.build(space, algorithm.encoder.latent(space, numbers), numbers, init)
+    nets: dict[str, Any] = {"encoder": algorithm.encoder.build(space, init)}
+    nets |= algorithm.control.build(space, algorithm.encoder.latent_width(space), init)
     if algorithm.task_loss and algorithm.task_loss.momentum is not None:
-        nets[KEY_ENCODER] = algorithm.encoder.build(space, numbers, init)
+        nets[KEY_ENCODER] = algorithm.encoder.build(space, init)
         nets[KEY_ENCODER].load_state_dict(nets["encoder"].state_dict())
     nets = {name: net.to(device) for name, net in nets.items()}
-    rates = {"encoder": numbers.encoder_lr} if list(nets["encoder"].parameters()) else {}
-    rates |= algorithm.control.rates(numbers)
-    lifetimes = {"encoder": numbers.encoder_steps}
+    rates = {"encoder": algorithm.encoder.lr} if list(nets["encoder"].parameters()) else {}
+    rates |= algorithm.control.rates()
+    lifetimes = {"encoder": algorithm.encoder.steps}
     optimiser = adam(
         [
-            (nets[name], {"lr": rate, "base": rate, "lifetime": lifetimes.get(name, numbers.steps)})
+            (nets[name], {"lr": rate, "base": rate, "lifetime": lifetimes.get(name, training.steps)})
             for name, rate in rates.items()
         ]
     )
     noise = Stream([derive_seed(seed, "noise") for seed in seeds], device)
-    state = State(algorithm, numbers, space, nets, optimiser, noise)
+    state = State(algorithm, training, space, nets, optimiser, noise)
     if algorithm.teachers:
         taught = [(seed, task) for seed in seeds for task in space.tasks]
         alone = [derive_seed(seed, "teacher", task) for seed, task in taught]
-        own = algorithm.teachers.numbers(numbers)
+        own = replace(training, steps=algorithm.teachers.steps)
         state.teachers = start(algorithm.teachers.algorithm, own, space, alone, device)
         state.teachers.task = torch.tensor([[task] for _, task in taught], device=device)
     return state
+
+
+def _refuse_unknown_losses(algorithm: Algorithm) -> None:
+    """BadInput where the encoder is to learn from a loss that the control does not have."""
+    known = algorithm.control.rates()
+    for name in algorithm.encoder_learns_from:
+        if name not in known:
+            raise BadInput(
+                f"{algorithm.name}: encoder_learns_from names {name!r}, which is no loss of its control; "
+                f"{suggestion(name, known)}"
+            )
 
 
 def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
@@ -111,9 +125,9 @@ def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
 
     [focalpp Alg. 1, lines 12-21]
     """
-    algorithm, nets, numbers = state.algorithm, state.nets, state.numbers
-    task_loss, learning = algorithm.task_loss, state.step < numbers.encoder_steps
-    dropout = state.noise if numbers.dropout and learning else None
+    algorithm, nets, task_loss = state.algorithm, state.nets, state.algorithm.task_loss
+    learning = state.step < algorithm.encoder.steps
+    dropout = state.noise if learning else None
     if state.teachers and algorithm.teachers:
         place = teacher_place(state.teachers, batch.task)
         batch = algorithm.teachers.teach(state.teachers.nets, batch, place, state.noise)
@@ -129,16 +143,16 @@ def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
         with torch.set_grad_enabled(learning and not slow):
             key = encode(KEY_ENCODER if slow else "encoder", batch.key)
     if learning and task_loss:
-        terms["task"] = task_loss.loss(belief, key, numbers)
+        terms["task"] = task_loss.loss(belief, key)
     if state.teachers:  # the key is a second context of the task, of relabelled transitions
         belief = together(belief, key)
     z = belief.sample(state.noise)  # [S, M, Z]
     z = z.repeat_interleave(batch.rows.obs.shape[1] // z.shape[1], 1)  # [S, M * B, Z]
     joint = algorithm.encoder_learns_from
-    seen = {name: z if name in joint else z.detach() for name in algorithm.control.rates(numbers)}
-    width = algorithm.control.noise_width(state.space, numbers)
+    seen = {name: z if name in joint else z.detach() for name in algorithm.control.rates()}
+    width = algorithm.control.noise_width(state.space)
     noise = state.noise.normal(batch.rows.action.shape[1], width)  # [S, M * B, width]
-    return terms | algorithm.control.losses(nets, batch.rows, seen, noise, numbers)
+    return terms | algorithm.control.losses(nets, batch.rows, seen, noise, state.training)
 
 
 def teacher_place(teachers: State, task: Tensor) -> Tensor:
@@ -154,15 +168,15 @@ def update(state: State, batch: MetaBatch) -> dict[str, Tensor]:
 
     [focalpp Alg. 1, lines 22-25]
     """
-    numbers, nets = state.numbers, state.nets
+    nets = state.nets
     for group in state.optimiser.param_groups:
         left = max(0.0, 1 - state.step / group["lifetime"])
-        group["lr"] = group["base"] * (left if numbers.lr_schedule == "linear" else float(left > 0))
+        group["lr"] = group["base"] * (left if state.training.lr_schedule == "linear" else float(left > 0))
     terms = losses(state, batch)
     minimise(torch.stack(list(terms.values())).sum(0), state.optimiser)
     for name in nets:
         if name.endswith("_target"):
-            polyak(nets[name], nets[name.removesuffix("_target")], numbers.tau)
+            polyak(nets[name], nets[name.removesuffix("_target")], state.algorithm.control.tau)
     task_loss = state.algorithm.task_loss
     if "task" in terms and task_loss and task_loss.momentum is not None:
         polyak(nets[KEY_ENCODER], nets["encoder"], 1 - task_loss.momentum)

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from comrl.algorithms.algorithm import Training
 from comrl.algorithms.belief import Belief, gaussian_divergence, kl_to_prior, together
+from comrl.ground.settings import BelowOne, Count, NonNegative, Positive, setting
 
 
 def info_nce(query: Tensor, keys: Tensor, own: Tensor, *, temperature: float) -> Tensor:
@@ -62,16 +62,16 @@ class DistanceMetric:
     and a mean over latent dimensions, all of which `weight`, `root` and `mean_over_dims` select.
     """
 
-    power: int = 2
-    eps: float = 0.1
-    push: float = 1.0
-    weight: float = 1.0
-    root: bool = False
-    mean_over_dims: bool = False
-    momentum: None = None
+    power: Count = setting(2, "power of the distance in the push term", paper="2")
+    eps: Positive = setting(0.1, "added to the distance's power, in its unit")
+    push: NonNegative = setting(1.0, "weight of the push term against the pull term")
+    weight: NonNegative = setting(1.0, "weight of the loss", paper="1 (Table 6)")
+    root: bool = setting(False, "the root of the pull term, as in the authors' code")
+    mean_over_dims: bool = setting(False, "a mean over latent dimensions, as in the authors' code")
+    momentum: ClassVar[None] = None
     compares: ClassVar[bool] = True
 
-    def loss(self, query: Belief, key: Belief, numbers: Training) -> Tensor:
+    def loss(self, query: Belief, key: Belief) -> Tensor:
         """[S, M, Z], [S, M, Z] -> [S]."""
         scale = query.mean.shape[-1] ** -0.5 if self.mean_over_dims else 1.0
         first, second = query.mean * scale, key.mean * scale
@@ -86,11 +86,11 @@ class DistanceMetric:
 class MomentumContrast:
     """FOCAL++'s matrix-form momentum contrast: keys come from a slow copy of the encoder. [focalpp eq. 8]"""
 
-    temperature: float = 0.5
-    momentum: float = 0.9
+    temperature: Positive = setting(0.5, "temperature of the softmax over keys", paper="0.5 (Table 6)")
+    momentum: BelowOne = setting(0.9, "share that the key encoder keeps a step", paper="0.9 (Table 6)")
     compares: ClassVar[bool] = True
 
-    def loss(self, query: Belief, key: Belief, numbers: Training) -> Tensor:
+    def loss(self, query: Belief, key: Belief) -> Tensor:
         """[S, M, Z], [S, M, Z] -> [S]."""
         return matrix_contrast(query.mean, key.mean, temperature=self.temperature)
 
@@ -99,25 +99,26 @@ class MomentumContrast:
 class KLToPrior:
     """PEARL's information bottleneck: what a belief says beyond the prior costs. [pearl prior]"""
 
-    momentum: None = None
+    prior_weight: NonNegative = setting(0.1, "weight of the divergence from the prior, an encoder loss a nat")
+    momentum: ClassVar[None] = None
     compares: ClassVar[bool] = False
 
-    def loss(self, query: Belief, key: Belief, numbers: Training) -> Tensor:
+    def loss(self, query: Belief, key: Belief) -> Tensor:
         """[S, M, Z] -> [S]; the second draw plays no part."""
-        return numbers.prior_weight * kl_to_prior(query)
+        return self.prior_weight * kl_to_prior(query)
 
 
 @dataclass(frozen=True)
 class Triplet:
     """MBML's metric learning on relabelled transitions, with PEARL's bottleneck. [mbml triplet]"""
 
-    margin: float = 2.0
-    weight: float = 10.0
-    """Of the triplet against the bottleneck; MBML's weights are 1 and 0.1."""
-    momentum: None = None
+    margin: NonNegative = setting(2.0, "how much nearer a task's own belief must be, in nats")
+    weight: NonNegative = setting(10.0, "weight of the triplet against the bottleneck; MBML's are 1 and 0.1")
+    prior_weight: NonNegative = setting(0.1, "weight of the divergence from the prior, an encoder loss a nat")
+    momentum: ClassVar[None] = None
     compares: ClassVar[bool] = True
 
-    def loss(self, query: Belief, key: Belief, numbers: Training) -> Tensor:
+    def loss(self, query: Belief, key: Belief) -> Tensor:
         """The query is a task's own context, the key the relabelled one.  [S, M, Z], [S, M, Z] -> [S]."""
         bottleneck = kl_to_prior(together(query, key))
-        return numbers.prior_weight * (bottleneck + self.weight * triplet(key, query, self.margin))
+        return self.prior_weight * (bottleneck + self.weight * triplet(key, query, self.margin))

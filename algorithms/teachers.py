@@ -16,6 +16,7 @@ from comrl.algorithms.encoders import Zeros
 from comrl.algorithms.stack import Ensemble, picked
 from comrl.datasets.transitions import Context, Lesson, MetaBatch, Rows
 from comrl.ground.noise import Stream
+from comrl.ground.settings import Count, Pair, Positive, setting
 
 
 def model_loss(said: Tensor, true: Tensor) -> Tensor:
@@ -28,29 +29,35 @@ class Teacher:
     """BCQ, and an ensemble that predicts a task's context reward and, where dynamics differ, the movement."""
 
     bcq: Bcq = field(default_factory=Bcq)
+    ensemble: Pair = setting(20, "models whose members must agree", paper="20 (MBML's code)")
 
-    def build(self, space: Space, latent: int, numbers: Training, stream: Stream) -> dict[str, nn.Module]:
+    @property
+    def tau(self) -> float:
+        """BCQ's."""
+        return self.bcq.tau
+
+    def build(self, space: Space, latent: int, stream: Stream) -> dict[str, nn.Module]:
         """BCQ's networks, and models from state and action to reward (, the change of observation)."""
         pair, told = space.obs + space.action, 1 + space.obs * space.next_obs_in_context
-        model = Ensemble(pair, (numbers.width,), told, stream, numbers.ensemble)
-        return self.bcq.build(space, latent, numbers, stream) | {"model": model}
+        model = Ensemble(pair, (self.bcq.width,), told, stream, self.ensemble)
+        return self.bcq.build(space, latent, stream) | {"model": model}
 
-    def rates(self, numbers: Training) -> dict[str, float]:
+    def rates(self) -> dict[str, float]:
         """BCQ's, and the critic's rate for the models."""
-        return self.bcq.rates(numbers) | {"model": numbers.critic_lr}
+        return self.bcq.rates() | {"model": self.bcq.critic_lr}
 
-    def noise_width(self, space: Space, numbers: Training) -> int:
+    def noise_width(self, space: Space) -> int:
         """As BCQ's."""
-        return self.bcq.noise_width(space, numbers)
+        return self.bcq.noise_width(space)
 
     def losses(
-        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, numbers: Training
+        self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, training: Training
     ) -> Losses:
         """BCQ's losses and the models'."""
         said = nets["model"](torch.cat([rows.obs, rows.action], -1))  # [E, S, N, ·]
         true = torch.cat([rows.context_reward, rows.next_obs - rows.obs], -1)[..., : said.shape[-1]]
         own = {"model": model_loss(said, true)}
-        return self.bcq.losses(nets, rows, z, noise, numbers) | own
+        return self.bcq.losses(nets, rows, z, noise, training) | own
 
     def act(self, nets: Nets, obs: Tensor, z: Tensor) -> Tensor:
         """As BCQ acts."""
@@ -62,22 +69,18 @@ class BcqTeachers:
     """One `Teacher` for each training task; they teach by example, and relabel other tasks' transitions."""
 
     teacher: Teacher = field(default_factory=Teacher)
-    reward_spread: float = 0.1
-    """The models agree on a reward where what they say deviates by less than this share of the deviation
-    of the batch's rewards.
-    """
-    next_obs_spread: float = 0.2
-    """The same for the movement to a next observation, mean over its numbers."""
+    steps: Count = setting(125_000, "gradient steps of the teachers, before the algorithm's own begin")
+    reward_agreement: Positive = setting(
+        0.1, "largest deviation of the models' rewards that counts as agreement, in deviations of the batch's"
+    )
+    next_obs_agreement: Positive = setting(
+        0.2, "the same for the movement to a next observation, mean over its numbers"
+    )
 
     @property
     def algorithm(self) -> Algorithm:
         """The teacher alone with its task: nothing to infer, nothing to tell apart."""
         return Algorithm("teacher", "teacher", Zeros(), task_loss=None, control=self.teacher)
-
-    def numbers(self, numbers: Training) -> Training:
-        """Networks of the teachers' width, and a step count of their own."""
-        own = {"steps": numbers.teacher_steps, "encoder_steps": numbers.teacher_steps}
-        return numbers.model_copy(update=own | {"width": numbers.teacher_width})
 
     def teach(self, nets: Nets, batch: MetaBatch, teacher: Tensor, noise: Stream) -> MetaBatch:
         """The batch with a lesson for its rows, and other tasks' relabelled transitions for its keys."""
@@ -88,9 +91,9 @@ class BcqTeachers:
     @torch.no_grad()
     def lesson(self, nets: Nets, rows: Rows, teacher: Tensor, noise: Stream) -> Lesson:
         """What each row's teacher decodes from a latent, how it corrects that, and what the row is worth."""
-        bcq, (stack, tasks), count = self.teacher.bcq, teacher.shape, rows.action.shape[1]
-        width = bcq.latent_width(rows.action.shape[-1])
-        latent = bcq.bounded(noise.normal(count, width))  # [S, M * B, L]
+        propose, (stack, tasks), count = self.teacher.bcq.proposals, teacher.shape, rows.action.shape[1]
+        width = propose.latent_width(rows.action.shape[-1])
+        latent = propose.bounded(noise.normal(count, width))  # [S, M * B, L]
 
         def own(x: Tensor) -> Tensor:
             return x.reshape(stack * tasks, count // tasks, -1)  # [S * M, B, ·]
@@ -115,12 +118,12 @@ class BcqTeachers:
         others = Context(*(field.roll(1, 1) for field in batch.key.fields))
         pair = torch.cat([others.obs, others.action], -1).flatten(0, 1)  # [S * M, K, O + A]
         said = chooser(nets, teacher)(nets["model"])(pair)  # [E, S * M, K, ·]
-        mean, spread = (x.unflatten(0, (stack, tasks)) for x in (said.mean(0), said.std(0)))
-        agreed = spread[..., 0] < self.reward_spread * deviation(batch.key.reward)  # [S, M, K]
+        mean, std = (x.unflatten(0, (stack, tasks)) for x in (said.mean(0), said.std(0)))
+        agreed = std[..., 0] < self.reward_agreement * deviation(batch.key.reward)  # [S, M, K]
         shown = others._replace(reward=mean[..., :1])
         if others.next_obs is not None:
             usual = deviation(others.next_obs - others.obs)
-            agreed &= spread[..., 1:].mean(-1) < self.next_obs_spread * usual
+            agreed &= std[..., 1:].mean(-1) < self.next_obs_agreement * usual
             shown = shown._replace(next_obs=others.obs + mean[..., 1:])
         return drawn_among(shown, agreed, batch.key, noise)
 

@@ -64,10 +64,11 @@ def evaluate(
     The contexts depend on the seed and on where they come from, not on the step: every test of a run sees
     the same.
     """
-    tasks, episodes = task_set.test, state.numbers.eval_episodes
+    tasks, episodes = task_set.test, state.training.eval_episodes
     stream = Stream([derive_seed(seed, "test", context) for seed in seeds], sampler.packed.device)
     z = torch.stack(
-        [embed(state, *draws(sampler, tasks, stream, state.numbers.test_context)) for _ in range(episodes)], 2
+        [embed(state, *draws(sampler, tasks, stream, state.training.test_context)) for _ in range(episodes)],
+        2,
     ).flatten(1, 2)  # [S, M * E, Z]
     index = pd.MultiIndex.from_product(
         (seeds, [context], tasks, range(episodes)), names=("seed", "context", "task", "episode")
@@ -87,7 +88,7 @@ def evaluate(
 def costs_of_a_test(state: State, sampler: Sampler, task: int) -> dict[str, float]:
     """The median milliseconds to infer a task from a test context, and for an action, all seeds at once."""
     stream = Stream([0 for _ in state.noise.generators], sampler.packed.device)
-    context, params = draws(sampler, [task], stream, state.numbers.test_context)
+    context, params = draws(sampler, [task], stream, state.training.test_context)
     z = embed(state, context, params)  # [S, 1, Z]
     obs = np.zeros((len(z), state.space.obs))
     act = policy(state, z)
@@ -114,5 +115,5 @@ def refuse_diverged(
         row, step = np.argwhere(lost)[0]
         raise BadInput(
             f"the physics of {family.name} diverged in test task {table['task'][row]} at step {step} (seed "
-            f"{table['seed'][row]}, start {starts[row]}); lower training.actor_lr or take other --seeds"
+            f"{table['seed'][row]}, start {starts[row]}); lower actor_lr or take other --seeds"
         )

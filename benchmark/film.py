@@ -28,7 +28,7 @@ def film(state: State, job: Job) -> dict[str, NDArray]:
     chosen = np.array(tasks.test)[shown]
     sampler = job.sampler(job.split)
     stream = Stream([derive_seed(seed, "test", job.split.name) for seed in seeds], sampler.packed.device)
-    z = embed(state, *draws(sampler, tasks.test, stream, state.numbers.test_context))[:, shown]  # [S, 2, Z]
+    z = embed(state, *draws(sampler, tasks.test, stream, state.training.test_context))[:, shown]  # [S, 2, Z]
     starts = np.array([derive_seed(seed, "start", int(task), 0) for seed in seeds for task in chosen])
     params = np.tile(tasks.params[chosen], (len(seeds), 1))  # [S * 2, P]
     obs, steps = frames(rollout(family, params, policy(state, z), starts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from comrl.algorithms.learner import State, start
 from comrl.benchmark.evaluate import evaluate
 from comrl.benchmark.generate import packages
 from comrl.benchmark.online import evaluate_online
-from comrl.benchmark.protocol import RunSpec, describe, override_algorithm, resolve, run_id, split_overrides
+from comrl.benchmark.protocol import RunSpec, configured, describe, resolve, run_id, settled, split_overrides
 from comrl.benchmark.provenance import git_revision
 from comrl.datasets.sampler import Layout, Sampler
 from comrl.datasets.splits import Split, find_split, load_split, splits_of
@@ -41,7 +41,7 @@ class Job:
     @cached_property
     def id(self) -> str:
         """Of everything that decides the result."""
-        return run_id(self.algorithm, self.training, self.spec, self.dataset.sha256)
+        return run_id(self.algorithm, self.training, self.spec, self.dataset.sha256, self.unread)
 
     @property
     def split(self) -> Split:
@@ -53,6 +53,12 @@ class Job:
         """The splits that contexts come from in the last test: its own first, then all of the same radius."""
         alike = [s for s in splits_of(self.family) if s.relabel == self.split.relabel and s != self.split]
         return [self.split, *alike]
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """The shared settings that this split and environment have no use for."""
+        pool = set() if self.split.relabel else {"relabeled_pool"}
+        return frozenset(pool if self.split.radius(self.family) is not None else {*pool, "context_radius"})
 
     def sampler(self, split: Split) -> Sampler:
         """The split's data on the device, read once."""
@@ -103,23 +109,29 @@ def prepare_job(spec: RunSpec, data: Path, device: torch.device) -> Job:
     find_split(spec.split, family)
     if len(set(spec.seeds)) < len(spec.seeds) or min(spec.seeds) < 0:
         raise BadInput(f"--seeds {' '.join(map(str, spec.seeds))}: give different seeds, none below 0")
-    numbers, parts = split_overrides(spec.overrides)
-    training = resolve(spec.preset, spec.env, numbers).training
-    for key, value in parts.items():
-        algorithm = override_algorithm(algorithm, key, value)
+    shared, own = split_overrides(spec.overrides)
+    training = resolve(spec.preset, spec.env, shared).training
+    algorithm = configured(algorithm, spec.preset, spec.env, own)
     if training.meta_batch > family.train_tasks:
         raise BadInput(
             f"training.meta_batch {training.meta_batch} exceeds the {family.train_tasks} training tasks "
             f"of {family.name}, which must be distinct; lower it"
         )
     job = Job(spec, algorithm, training, family, open_dataset(data, spec.env, check=True), device)
+    for name in job.unread:
+        if f"training.{name}" in spec.overrides:
+            raise BadInput(
+                f"--set {name} changes nothing: {spec.split} data of {spec.env} have no use for it"
+            )
     job.fresh()  # networks that cannot be built say so now
     return job
 
 
 def settings_id(job: Job) -> str:
     """The id that the run would have without seeds: runs that share it are one experiment."""
-    return run_id(job.algorithm, job.training, job.spec.model_copy(update={"seeds": ()}), job.dataset.sha256)
+    return run_id(
+        job.algorithm, job.training, job.spec.model_copy(update={"seeds": ()}), job.dataset.sha256, job.unread
+    )
 
 
 def card(job: Job) -> dict[str, Any]:
@@ -133,7 +145,8 @@ def card(job: Job) -> dict[str, Any]:
         "label": job.algorithm.label,
         "env_label": job.family.label,
         "algorithm": describe(job.algorithm),
-        "training": job.training.model_dump(),
+        "training": asdict(job.training),
+        "preset_parts": settled(job.spec.preset, job.spec.env, "parts"),
         "horizon": job.family.horizon,
         "scores": [[score.name, score.label] for score in job.family.scores],
         "task_set": {

@@ -35,7 +35,7 @@ def evaluate_online(
 
     A trial is a world of one task in which a deterministic policy plays several episodes.
     """
-    trials = state.numbers.eval_episodes
+    trials = state.training.eval_episodes
     index = pd.MultiIndex.from_product((seeds, task_set.test, range(trials)), names=("seed", "task", "trial"))
     table = index.to_frame(index=False)
     params = task_set.params[table["task"]]
@@ -71,14 +71,14 @@ def from_prior(state: State, sampler: Sampler, tasks: TaskSet, trials: int, stre
         return embed(state, context, params)
     train = torch.tensor(tasks.train, device=stream.device)
     task = train[(stream.uniform(many) * len(train)).long()]  # [S, M * E]
-    context = sampler.context(task, stream.uniform(many, state.numbers.test_context))
+    context = sampler.context(task, stream.uniform(many, state.training.test_context))
     belief: Belief = encoder.encode(net, context, sampler.params[task], None)
     return belief.mean if belief.variance is None else stream.normal(*belief.mean.shape[1:])
 
 
 def own_context(state: State, collected: Sequence[Episodes], radius: float | None, stream: Stream) -> Context:
     """A context drawn from what each trial has collected, rewards sparsified as offline: [S, M * E, K, ·]."""
-    stack, size, seen = len(stream.generators), state.numbers.test_context, state.space.obs
+    stack, size, seen = len(stream.generators), state.training.test_context, state.space.obs
     fields = {
         name: np.concatenate([getattr(episode, name) for episode in collected], 1)
         for name in Episodes._fields

@@ -47,11 +47,11 @@ def probe(state: State, job: Job) -> Arrays:
 
 def embeddings(state: State, sampler: Sampler, tasks: TaskSet, stream: Stream) -> dict[str, Tensor]:
     """Z of many contexts of every task, and both theorems on the training tasks."""
-    everyone, size = range(len(tasks.params)), state.numbers.context_batch
+    everyone, size = range(len(tasks.params)), state.training.context_batch
     z = torch.stack(
         [embed(state, *draws(sampler, everyone, stream, size)) for _ in range(DRAWS)], 2
     )  # [S, T, D, Z]
-    some = list(tasks.train[: state.numbers.meta_batch])
+    some = list(tasks.train[: state.training.meta_batch])
     task_loss = state.algorithm.task_loss
     temperature = getattr(task_loss, "temperature", 1.0)
     slow = KEY_ENCODER if KEY_ENCODER in state.nets else "encoder"
@@ -73,7 +73,7 @@ def sparsity(
     """
     some = list(tasks.train[:: max(1, len(tasks.train) // TASKS)][:TASKS])
     task = torch.tensor(some, device=stream.device).expand(len(stream.generators), -1)  # [S, M]
-    fields = sampler.fields(task, stream.uniform(len(some), 4 * state.numbers.test_context))
+    fields = sampler.fields(task, stream.uniform(len(some), 4 * state.training.test_context))
     context = sampler.visible(fields)
     absolute = absolutely_sparse(fields, family, tasks, radius)  # [S, M, K]
     found: dict[str, Tensor | NDArray] = {}
@@ -86,7 +86,7 @@ def sparsity(
             "gate_absolute": absolute.flatten(1),
         }
     each = encoder.each(net, context)  # [S, M, K, Z]
-    size = state.numbers.context_batch
+    size = state.training.context_batch
     variances = []
     for ratio in RATIOS:
         contexts = (mixed_context(context, absolute, ratio, size, stream) for _ in range(DRAWS))

@@ -1,22 +1,24 @@
-"""The protocol: presets resolved to numbers, `--set` applied to numbers and parts, and the id of a run."""
+"""The protocol: presets resolved to settings, `--set` applied over them, and the id of a run."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import tomllib
-from collections.abc import Sequence
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from comrl.algorithms.algorithm import Algorithm, Training
 from comrl.algorithms.behaviour import SacSettings
+from comrl.envs.family import families
 from comrl.ground.discovery import suggestion
 from comrl.ground.errors import BadInput
+from comrl.ground.settings import Setting, changed, checked, merged, settings_of, used, with_tables
 
 DEFAULT_PRESET = "lite"
 
@@ -29,10 +31,9 @@ class Rollouts(BaseModel):
     episodes: int = Field(ge=1)
 
 
-class Protocol(BaseModel):
-    """All numbers of one preset for one environment."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+@dataclass(frozen=True)
+class Protocol:
+    """What a preset says of one environment, whatever algorithm runs there."""
 
     preset: str
     data: Rollouts
@@ -55,56 +56,103 @@ class RunSpec(BaseModel):
     """Where test contexts come from; online adds the test on self-collected ones to the offline test."""
 
 
+SECTIONS: dict[str, type] = {"data": Rollouts, "behaviour": SacSettings, "training": Training}
+Layer = tuple[str, Mapping[str, Any]]
+"""Where tables come from, and the tables."""
+
+
 @cache
 def presets() -> dict[str, Any]:
-    """The preset file as it stands."""
-    return tomllib.loads(files("comrl.benchmark").joinpath("presets.toml").read_text())
+    """Every preset as its file stands, but that a table of several parts is one of each."""
+    folder = files("comrl.benchmark").joinpath("presets")
+    read = {file.name.removesuffix(".toml"): tomllib.loads(file.read_text()) for file in folder.iterdir()}
+    return {name: _of_each_part(read[name]) for name in sorted(read)}
 
 
-SECTIONS: dict[str, type[BaseModel]] = {"data": Rollouts, "behaviour": SacSettings, "training": Training}
+def _of_each_part(body: dict[str, Any]) -> dict[str, Any]:
+    found = {}
+    for key, value in body.items():
+        if key == "parts":
+            found[key] = merged([{name: table for name in names.split()} for names, table in value.items()])
+        else:
+            found[key] = _of_each_part(value) if isinstance(value, dict) else value
+    return found
 
 
-def settled(preset: str, env: str) -> dict[str, dict[str, Any]]:
-    """The preset's numbers by section: everybody's, over them the environment's group's, then its own."""
-    body = presets()[preset]
-    layers = [group for group in body.get("groups", {}).values() if env in group["environments"]]
-    layers += [body["env"][env]] if env in body.get("env", {}) else []
-    return {
-        section: body[section] | {k: v for layer in layers for k, v in layer.get(section, {}).items()}
-        for section in SECTIONS
-    }
+def layers(preset: str, env: str, algorithm: Algorithm | None = None) -> list[Layer]:
+    """The tables that hold for an environment, the last on top; BadInput where there is no such preset.
 
-
-def resolve(preset: str, env: str, overrides: dict[str, Any] | None = None) -> Protocol:
-    """The preset's numbers for an environment, with overrides `section.field`; BadInput names what is
-    unknown.
+    They are the preset's, its groups', its environment's, the family's own and the algorithm's own.
     """
     if preset not in presets():
         raise BadInput(f"unknown preset {preset!r}; {suggestion(preset, presets())}")
-    numbers = settled(preset, env)
+    body = presets()[preset]
+    found: list[Layer] = [(f"preset {preset}", {key: body.get(key, {}) for key in (*SECTIONS, "parts")})]
+    for name, group in body.get("groups", {}).items():
+        if env in group["environments"]:
+            found.append((f"{preset}, group {name}", group))
+    found.append((f"{preset}, {env}", body.get("env", {}).get(env, {})))
+    family = {family.name: family for family in families()}.get(env)
+    if family is not None:
+        found.append((f"{env} itself", family.presets.get(preset, {})))
+    if algorithm is not None:
+        found.append((f"{algorithm.name} itself", {"parts": algorithm.presets.get(preset, {})}))
+    return [(origin, tables) for origin, tables in found if tables]
+
+
+def settled(preset: str, env: str, section: str, algorithm: Algorithm | None = None) -> dict[str, Any]:
+    """One section of all layers, laid over one another."""
+    return merged([tables.get(section, {}) for _, tables in layers(preset, env, algorithm)])
+
+
+def resolve(preset: str, env: str, overrides: Mapping[str, Any] | None = None) -> Protocol:
+    """The preset's settings for an environment, with overrides `section.field`; BadInput names what is
+    unknown.
+    """
+    body = {section: settled(preset, env, section) for section in SECTIONS}
     for key, value in (overrides or {}).items():
         section, _, field = key.partition(".")
-        known = [f"{name}.{field}" for name, kind in SECTIONS.items() for field in kind.model_fields]
+        known = [f"{name}.{field}" for name, kind in SECTIONS.items() for field in _fields_of(kind)]
         if key not in known:
             raise BadInput(f"unknown setting {key!r}; {suggestion(key, known)}")
-        numbers[section][field] = value
+        body[section][field] = value
     try:
-        return Protocol.model_validate(numbers | {"preset": preset})
+        data, behaviour = Rollouts(**body["data"]), SacSettings(**body["behaviour"])
     except ValidationError as error:
         raise BadInput(_sentence(error, "setting ")) from None
+    return Protocol(preset, data, behaviour, _training(body["training"]))
+
+
+def _training(table: Mapping[str, Any]) -> Training:
+    known = _fields_of(Training)
+    for name in table:
+        if name not in known:
+            raise BadInput(f"a preset gives training.{name}, which is no setting; {suggestion(name, known)}")
+    values = {name: checked(Training, name, value, f"training.{name}") for name, value in table.items()}
+    try:
+        return Training(**values)
+    except TypeError as error:
+        raise BadInput(f"the preset lacks a setting of the protocol ({error})") from None
+
+
+def _fields_of(kind: type) -> list[str]:
+    return [one.name for one in fields(kind)] if is_dataclass(kind) else list(kind.model_fields)  # type: ignore[attr-defined]
 
 
 def parse_overrides(settings: Sequence[str], *sections: str) -> dict[str, Any]:
-    """`key=value` pairs; a key without a dot belongs to the first section, a value is TOML or a plain word.
+    """`key=value` pairs; a value is TOML or a plain word.
 
-    BadInput where a key belongs to a section of the presets that the command does not use.
+    A key without a dot is of the first section, or, where training is the first and has no such field, of
+    whatever part has it.  BadInput where a key is of a section that the command does not use.
     """
     parsed: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
-        if not equals or not key.strip():
+        key = key.strip()
+        if not equals or not key:
             raise BadInput(f"--set {setting}: write it as key=value, for example --set steps=1000")
-        key = key.strip() if "." in key else f"{sections[0]}.{key.strip()}"
+        of_a_part = sections[0] == "training" and key not in _fields_of(Training)
+        key = key if "." in key or of_a_part else f"{sections[0]}.{key}"
         if key.partition(".")[0] in SECTIONS.keys() - set(sections):
             raise BadInput(
                 f"--set {key} changes nothing in this command, which uses {' and '.join(sections)}"
@@ -118,52 +166,71 @@ def parse_overrides(settings: Sequence[str], *sections: str) -> dict[str, Any]:
     return parsed
 
 
-def part_settings(tree: Any) -> list[str]:
-    """Every setting of the parts of a tree: `part.field`, and `part.part.field` where parts have parts."""
-    found = []
-    for name, part in ((f.name, getattr(tree, f.name)) for f in fields(tree)):
-        if is_dataclass(part):
-            own = [f.name for f in fields(part) if not is_dataclass(getattr(part, f.name))]
-            found += [f"{name}.{field}" for field in (*own, *part_settings(part))]
-    return found
+def split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Overrides of the protocol's settings, and of the algorithm's parts."""
+    shared = {key: value for key, value in overrides.items() if key.partition(".")[0] in SECTIONS}
+    return shared, {key: value for key, value in overrides.items() if key not in shared}
 
 
-def override_algorithm(algorithm: Algorithm, key: str, value: Any) -> Algorithm:
-    """The algorithm with one field of one part changed; BadInput names what is unknown."""
-    if key not in (known := part_settings(algorithm)):
+def part_settings(algorithm: Algorithm) -> list[Setting]:
+    """Every setting of the algorithm's parts, each with its path from the algorithm."""
+    return [one for name, part in algorithm.parts().items() for one in settings_of(part, name)]
+
+
+def configured(
+    algorithm: Algorithm, preset: str, env: str, overrides: Mapping[str, Any] | None = None
+) -> Algorithm:
+    """The algorithm with the preset's values in its parts, and overrides `part.field` over them.
+
+    BadInput names an override that is unknown, that fits several parts, or that no part reads.
+    """
+    given = overrides or {}
+    chosen = with_tables(algorithm, settled(preset, env, "parts", algorithm))
+    paths = {key: path_of(chosen, key) for key in given}
+    for key, path in paths.items():
+        chosen = changed(chosen, path, given[key])
+    idle = {one.path for one in part_settings(chosen) if one.idle}
+    for key, path in paths.items():
+        if path in idle:
+            raise BadInput(
+                f"--set {key} changes nothing: {algorithm.name} on {env} does not read {path} as its other "
+                "settings are; see `bench settings`"
+            )
+    return chosen
+
+
+def path_of(algorithm: Algorithm, key: str) -> str:
+    """The path of a setting that is given whole or by its last names alone."""
+    known = [one.path for one in part_settings(algorithm)]
+    fitting = [key] if key in known else [path for path in known if path.endswith(f".{key}")]
+    if not fitting:
         raise BadInput(f"{algorithm.name} has no setting {key!r}; {suggestion(key, known)}")
-    try:
-        return _with(algorithm, key.split("."), value)
-    except ValidationError as error:
-        raise BadInput(_sentence(error, f"setting {key}")) from None
-
-
-def _with(part: Any, path: Sequence[str], value: Any) -> Any:
-    """A part with the field at the end of a path changed, checked against its type."""
-    name, *rest = path
-    if rest:
-        return replace(part, **{name: _with(getattr(part, name), rest, value)})
-    return replace(part, **{name: TypeAdapter(get_type_hints(type(part))[name]).validate_python(value)})
-
-
-def split_overrides(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Overrides of the preset's numbers, and of the algorithm's parts."""
-    numbers = {key: value for key, value in overrides.items() if key.partition(".")[0] in SECTIONS}
-    return numbers, {key: value for key, value in overrides.items() if key not in numbers}
+    if len(fitting) > 1:
+        raise BadInput(f"{algorithm.name} has {key!r} in {len(fitting)} places; name {' or '.join(fitting)}")
+    return fitting[0]
 
 
 def describe(part: Any) -> Any:
     """A tree of parts as plain values, each part with the name of its class."""
     if is_dataclass(part) and not isinstance(part, type):
-        return {"part": type(part).__name__} | {f.name: describe(getattr(part, f.name)) for f in fields(part)}
+        own = {one.name: describe(getattr(part, one.name)) for one in fields(part) if one.compare}
+        return {"part": type(part).__name__} | own
     return list(part) if isinstance(part, tuple) else part
 
 
-def run_id(algorithm: Algorithm, training: Training, spec: RunSpec, data_sha256: str) -> str:
-    """Eight hexadecimal digits of the hash of everything that decides the result, seeds included."""
+def run_id(
+    algorithm: Algorithm, training: Training, spec: RunSpec, data_sha256: str, unread: Collection[str] = ()
+) -> str:
+    """Eight hexadecimal digits of the hash of everything that the run uses, seeds included.
+
+    unread: settings of `training` that this split and environment have no use for.
+    """
+    shared = {key: value for key, value in used(training).items() if key not in unread}
     settled = {
-        "algorithm": describe(algorithm),
-        "training": training.model_dump(),
+        "algorithm": {name: used(part) for name, part in algorithm.parts().items()},
+        "encoder_learns_from": list(algorithm.encoder_learns_from),
+        "name": algorithm.name,
+        "training": shared,
         "env": spec.env,
         "split": spec.split,
         "seeds": list(spec.seeds),

@@ -86,7 +86,9 @@ def train(job: Job, checkpoint: Path) -> tuple[State, pd.DataFrame, list[float]]
         tested = stage is state
         if tested and not curves:
             curves += _curve_rows(job, state, {})
-        with tqdm(total=stage.numbers.steps, initial=stage.step, unit="step", desc=_title(job, stage)) as bar:
+        with tqdm(
+            total=stage.training.steps, initial=stage.step, unit="step", desc=_title(job, stage)
+        ) as bar:
             while not stage.done:
                 began = time.perf_counter()
                 means = _learn(stage, sampler, bar)
@@ -100,9 +102,9 @@ def train(job: Job, checkpoint: Path) -> tuple[State, pd.DataFrame, list[float]]
 
 def _learn(stage: State, sampler: Sampler, bar: tqdm) -> dict[str, list[float]]:
     """Updates until the next test, or the last; the mean of every loss over them: [S]."""
-    numbers = stage.numbers
+    training = stage.training
     seen: dict[str, list[torch.Tensor]] = {}
-    for _ in range(min(numbers.eval_every - stage.step % numbers.eval_every, numbers.steps - stage.step)):
+    for _ in range(min(training.eval_every - stage.step % training.eval_every, training.steps - stage.step)):
         for name, loss in update(stage, stage.draw(sampler)).items():
             seen.setdefault(name, []).append(loss)
         bar.update()

@@ -25,7 +25,7 @@ from comrl.algorithms.behaviour import SacSettings, StackedSac
 from comrl.algorithms.learner import start, update
 from comrl.benchmark.behaviour_sb3 import sb3_steps_per_second
 from comrl.benchmark.evaluate import evaluate
-from comrl.benchmark.protocol import DEFAULT_PRESET, resolve
+from comrl.benchmark.protocol import DEFAULT_PRESET, configured, resolve
 from comrl.datasets.sampler import Layout, Sampler
 from comrl.datasets.splits import SplitData
 from comrl.datasets.transitions import Transitions
@@ -50,7 +50,7 @@ def measure(device: torch.device, out: Path | None = None) -> pd.DataFrame:
     rate = bmm_rate(device)
     rows: list[dict[str, object]] = [{"what": "fp32 bmm", "GFLOP/s": rate, "fraction of bmm": 1.0}]
     jobs = [(algorithm, preset, plain) for preset in SHAPES for algorithm in algorithms()]
-    jobs.append((algorithms()[0], DEFAULT_PRESET, simulated))
+    jobs.append((yardstick(), DEFAULT_PRESET, simulated))
     for algorithm, preset, family in tqdm(jobs, desc="updates", unit="algorithm"):
         rows.append(update_row(algorithm, preset, family, device, rate))
     rows += teacher_rows(plain, device)
@@ -66,6 +66,11 @@ def measure(device: torch.device, out: Path | None = None) -> pd.DataFrame:
         with write_whole(out) as part:
             part.write_text(json.dumps(body, indent=1) + "\n")
     return table.round(3)
+
+
+def yardstick() -> Algorithm:
+    """The algorithm whose cost is control's alone: the upper yardstick infers nothing."""
+    return next(algorithm for algorithm in algorithms() if algorithm.role == "upper")
 
 
 def plainest() -> TaskFamily:
@@ -108,8 +113,8 @@ def update_row(
     algorithm: Algorithm, preset: str, family: TaskFamily, device: torch.device, rate: float
 ) -> dict[str, object]:
     """Counted GFLOP and the rate of one update of three seeds."""
-    numbers = resolve(preset, family.name).training
-    state = start(algorithm, numbers, space_of(family), SEEDS, device)
+    training = resolve(preset, family.name).training
+    state = start(configured(algorithm, preset, family.name), training, space_of(family), SEEDS, device)
     batch = state.draw(random_data(family, device))
     with FlopCounterMode(display=False) as counter:
         update(state, batch)
@@ -126,12 +131,13 @@ def update_row(
 
 def teacher_rows(family: TaskFamily, device: torch.device) -> list[dict[str, object]]:
     """Updates a second of all training tasks' teachers as one stack, against one teacher after another."""
-    numbers, space = resolve(DEFAULT_PRESET, family.name).training, space_of(family)
+    training, space = resolve(DEFAULT_PRESET, family.name).training, space_of(family)
     sampler, many, rows = random_data(family, device), len(space.tasks), []
-    for algorithm in (known for known in algorithms() if known.teachers):
+    for known in (known for known in algorithms() if known.teachers):
+        algorithm = configured(known, DEFAULT_PRESET, family.name)
 
         def updates(tasks: tuple[int, ...], algorithm: Algorithm = algorithm) -> Callable[[], object]:
-            teachers = start(algorithm, numbers, space._replace(tasks=tasks), SEEDS[:1], device).stages[0]
+            teachers = start(algorithm, training, space._replace(tasks=tasks), SEEDS[:1], device).stages[0]
             return lambda: update(teachers, teachers.draw(sampler))
 
         together, alone = (
@@ -190,8 +196,9 @@ def evaluation_rows(family: TaskFamily, device: torch.device) -> list[dict[str, 
     space = space_of(family)
 
     def test(seeds: tuple[int, ...], tasks: tuple[int, ...], episodes: int) -> Callable[[], object]:
-        numbers = protocol.training.model_copy(update={"eval_episodes": episodes})
-        state = start(algorithms()[0], numbers, space, seeds, device)
+        training = replace(protocol.training, eval_episodes=episodes)
+        algorithm = configured(yardstick(), DEFAULT_PRESET, family.name)
+        state = start(algorithm, training, space, seeds, device)
         return lambda: evaluate(state, seeds, sampler, family, replace(task_set, test=tasks), "random")
 
     singles = [test(SEEDS[:1], (task,), 1) for task in task_set.test]

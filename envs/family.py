@@ -4,10 +4,10 @@ relabelling and tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,8 @@ class TaskFamily:
     """Pictures of a body at given observations; OSError where there is nothing to draw with: [F, O] -> [F,
     height, width, 3].
     """
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
+    """Settings for a preset, laid over the preset file's: {preset: {section: {setting: value}}}."""
     model_sha256: Callable[[], str] | None = None
     """The hash of the physics model, where there is one: kept with the data."""
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from run_fixture import CPU, SPACE, numbers, random_sampler
+from run_fixture import begin, random_sampler
 
 from comrl.algorithms.algorithm import Algorithm, algorithms
-from comrl.algorithms.learner import start, update
+from comrl.algorithms.learner import update
 
 FILE = Path(__file__).with_name("golden_losses.json")
 STEPS = 3
@@ -25,8 +25,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def first_losses(algorithm: Algorithm, **changes: Any) -> dict[str, list[float]]:
     """Every loss of the first updates of each stage, mean over seeds; torch's default must be float64."""
-    training = numbers(steps=STEPS, encoder_steps=STEPS, teacher_steps=STEPS, dropout=0.1, **changes)
-    state, sampler = start(algorithm, training, SPACE, SEEDS, CPU), random_sampler()
+    few = dict.fromkeys(("steps", "encoder_steps", "teacher_steps"), STEPS)
+    state, sampler = begin(algorithm, seeds=SEEDS, **few, dropout=0.1, **changes), random_sampler()
     found: dict[str, list[float]] = {}
     for stage in state.stages:
         kind = "" if stage is state else f"{stage.algorithm.name} "

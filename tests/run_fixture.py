@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,57 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from comrl.algorithms.algorithm import Space, Training
+from comrl.algorithms.algorithm import Algorithm, Space, Training
+from comrl.algorithms.learner import State, start
 from comrl.benchmark.generate import generate
-from comrl.benchmark.protocol import resolve
+from comrl.benchmark.protocol import configured, part_settings, resolve
 from comrl.datasets.sampler import Layout, Sampler
 from comrl.datasets.splits import SplitData
 from comrl.datasets.transitions import Transitions
 from comrl.envs import Score, TaskFamily, families
 from comrl.envs.family import Array, sparsify
 from comrl.envs.rollout import rollout
+from comrl.ground.settings import changed
 
 CPU = torch.device("cpu")
 SPACE = Space(obs=3, action=2, params=2, next_obs_in_context=True, tasks=(0, 1, 2, 3, 4))
 
 
-def numbers(**changes: Any) -> Training:
-    """The smoke preset's numbers with some of them changed."""
+ROOTS = {"encoder": "encoder", "attention": "encoder", "teacher": "teachers"}  # by a change's first word
+SHARED = {one.name for one in fields(Training)}
+
+
+def shared(**changes: Any) -> Training:
+    """The smoke preset's protocol with some of it changed."""
     return resolve("smoke", "toy", {f"training.{name}": value for name, value in changes.items()}).training
+
+
+def settle(algorithm: Algorithm, **changes: Any) -> tuple[Algorithm, Training]:
+    """The algorithm and the protocol at smoke with changes wherever they are read.
+
+    `encoder_steps` and `teacher_width` change a part's own; other names change every part that has them, but
+    for the encoder's and the teachers' steps and widths.
+    """
+    chosen = configured(algorithm, "smoke", "toy")
+    for name, value in changes.items():
+        if name in SHARED:
+            continue
+        word, _, rest = name.partition("_")
+        root, leaf = (ROOTS[word], rest) if word in ROOTS else ("", name)
+        for one in part_settings(chosen):
+            own = (
+                one.path.startswith(f"{root}.") if root else leaf != "width" or one.path.startswith("control")
+            )
+            if one.name == leaf and own:
+                chosen = changed(chosen, one.path, value)
+    return chosen, shared(**{name: value for name, value in changes.items() if name in SHARED})
+
+
+def begin(
+    algorithm: Algorithm, space: Space = SPACE, seeds: tuple[int, ...] = (4, 2), **changes: Any
+) -> State:
+    """A stack of seeds at step 0, at smoke with changes."""
+    return start(*settle(algorithm, **changes), space, seeds, CPU)
 
 
 def random_split(tasks: int, rows: list[int], obs: int, action: int, seed: int = 0) -> SplitData:
