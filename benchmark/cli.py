@@ -1,4 +1,4 @@
-"""The command line: bench generate-data | run | report | list | verify | demo | speed."""
+"""The command line: bench generate-data | run | report | settings | list | verify | demo | speed."""
 
 from __future__ import annotations
 
@@ -60,6 +60,10 @@ def parser() -> argparse.ArgumentParser:
     sub = add("report", report, "write the tables, the figures and one HTML page", "results")
     sub.add_argument("--preset", help="which results to show where there are several presets")
     sub.add_argument("--out", type=Path, help="where to write it (default: report/ below the results)")
+    text = "print every setting of an algorithm on an environment: value, origin, meaning, paper's value"
+    sub = add("settings", show_settings, text, "preset set")
+    sub.add_argument("--env", required=True, metavar="ENV", help="an environment")
+    sub.add_argument("--algo", required=True, metavar="ALGO", help="an algorithm")
     add("list", list_all, "show environments, algorithms, splits, data sets and runs", "data results")
     sub = add("verify", verify, "check every file: hashes, schema, rewards", "data")
     sub.add_argument("--env", nargs="+", metavar="ENV", help="which data sets (default: all there are)")
@@ -109,7 +113,14 @@ def show(rows: Sequence[dict[str, Any]] | Any, title: str = "") -> None:
     import pandas as pd
 
     table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows)
-    text = "(none)" if table.empty else table.to_string(index=False, justify="left", na_rep="")
+    left = {  # words start at one edge; numbers end at one
+        name: f"{{:<{max(map(len, column))}}}".format
+        for name, column in table.items()
+        if all(isinstance(cell, str) for cell in column)
+    }
+    text = (
+        "(none)" if table.empty else table.to_string(index=False, justify="left", na_rep="", formatters=left)
+    )
     print(f"\n{title}\n{text}" if title else f"\n{text}")
 
 
@@ -186,6 +197,16 @@ def report(arguments: Arguments) -> int:
 
     out = arguments.out or arguments.results / "report"
     print(f"\nreport: {write_report(arguments.results, out, preset=arguments.preset).resolve()}")
+    return 0
+
+
+def show_settings(arguments: Arguments) -> int:
+    """Print what a run would read."""
+    from comrl.benchmark.protocol import parse_overrides
+    from comrl.benchmark.settings import settings_table
+
+    overrides = parse_overrides(arguments.set, "training")
+    show(settings_table(arguments.preset, arguments.env, arguments.algo, overrides))
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import zipfile
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from comrl.ground.discovery import suggestion
 from comrl.ground.errors import BadInput
 from comrl.ground.files import write_folder_whole
+from comrl.ground.hashing import difference, sha256
 
 FORMAT = 1
 AGAIN = "give the command that made it again"
@@ -161,11 +161,23 @@ def _refuse_mixed(runs: Iterable[Run]) -> None:
                     f"{other.path.name} and {run.path.name} were trained with different {key} "
                     f"({theirs[key]} and {mine[key]}) under one preset; {APART}"
                 )
+        what = _part_difference(other.info.get("preset_parts", {}), run.info.get("preset_parts", {}))
+        if what:
+            raise BadInput(
+                f"{other.path.name} and {run.path.name} were trained under one preset's name with different "
+                f"settings of a part ({what}); {APART}"
+            )
         other = first.setdefault((run.env, ""), run)
         if run.info["data_sha256"] != other.info["data_sha256"]:
             raise BadInput(
                 f"{other.path.name} and {run.path.name} were trained on different data sets; {APART}"
             )
+
+
+def _part_difference(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """Where two presets disagree on a part that both know; nothing where they agree."""
+    both = sorted(mine.keys() & theirs.keys())
+    return difference({name: mine[name] for name in both}, {name: theirs[name] for name in both})
 
 
 def run_name(info: Mapping[str, Any]) -> str:
@@ -270,7 +282,7 @@ def _read_portrait(path: Path) -> Portrait:
 
 def _write(folder: Path, card: str, info: Mapping[str, Any], files: Mapping[str, bytes]) -> Path:
     """A folder of files and the card that says what they are and what they hash to, itself included."""
-    body = {**info, "format": FORMAT, "files": {name: _sha256(files[name]) for name in sorted(files)}}
+    body = {**info, "format": FORMAT, "files": {name: sha256(files[name]) for name in sorted(files)}}
     body["sha256_of_card"] = _card_hash(body)
     text = json.dumps(body, indent=1, allow_nan=False) + "\n"
     with write_folder_whole(folder) as part:
@@ -288,7 +300,7 @@ def _read(path: Path, card: str, name_of: Any) -> tuple[dict[str, Any], dict[str
             raise BadInput(f"{path / card}: {newer}; update comrl-bench")
         files = {name: (path / name).read_bytes() for name in info["files"]}
         whole = info["sha256_of_card"] == _card_hash(info) and name_of(info) == path.name
-        altered = [name for name in files if _sha256(files[name]) != info["files"][name]]
+        altered = [name for name in files if sha256(files[name]) != info["files"][name]]
     except BadInput:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -305,11 +317,7 @@ def _unreadable(path: Path, error: Exception) -> BadInput:
 
 def _card_hash(info: Mapping[str, Any]) -> str:
     rest = {key: value for key, value in info.items() if key != "sha256_of_card"}
-    return _sha256(json.dumps(rest, sort_keys=True).encode())
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    return sha256(json.dumps(rest, sort_keys=True).encode())
 
 
 def _csv_bytes(frame: pd.DataFrame) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -56,6 +56,7 @@ class RunSpec(BaseModel):
     """Where test contexts come from; online adds the test on self-collected ones to the offline test."""
 
 
+Section = TypeVar("Section", bound=BaseModel)
 SECTIONS: dict[str, type] = {"data": Rollouts, "behaviour": SacSettings, "training": Training}
 Layer = tuple[str, Mapping[str, Any]]
 """Where tables come from, and the tables."""
@@ -112,19 +113,27 @@ def resolve(preset: str, env: str, overrides: Mapping[str, Any] | None = None) -
     body = {section: settled(preset, env, section) for section in SECTIONS}
     for key, value in (overrides or {}).items():
         section, _, field = key.partition(".")
-        known = [f"{name}.{field}" for name, kind in SECTIONS.items() for field in _fields_of(kind)]
+        known = [f"{name}.{field}" for name, kind in SECTIONS.items() for field in fields_of(kind)]
         if key not in known:
             raise BadInput(f"unknown setting {key!r}; {suggestion(key, known)}")
         body[section][field] = value
-    try:
-        data, behaviour = Rollouts(**body["data"]), SacSettings(**body["behaviour"])
-    except ValidationError as error:
-        raise BadInput(_sentence(error, "setting ")) from None
+    data = _validated(Rollouts, body, "data")
+    behaviour = _validated(SacSettings, body, "behaviour")
     return Protocol(preset, data, behaviour, _training(body["training"]))
 
 
+def _validated(kind: type[Section], body: Mapping[str, Any], section: str) -> Section:
+    """A section as its model has it; BadInput in a sentence where a value does not fit."""
+    try:
+        return kind.model_validate(body[section])
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join((section, *map(str, first["loc"])))
+        raise BadInput(f"setting {name} = {first['input']!r}: {first['msg'].lower()}") from None
+
+
 def _training(table: Mapping[str, Any]) -> Training:
-    known = _fields_of(Training)
+    known = fields_of(Training)
     for name in table:
         if name not in known:
             raise BadInput(f"a preset gives training.{name}, which is no setting; {suggestion(name, known)}")
@@ -135,7 +144,8 @@ def _training(table: Mapping[str, Any]) -> Training:
         raise BadInput(f"the preset lacks a setting of the protocol ({error})") from None
 
 
-def _fields_of(kind: type) -> list[str]:
+def fields_of(kind: type) -> list[str]:
+    """The names of a section's settings."""
     return [one.name for one in fields(kind)] if is_dataclass(kind) else list(kind.model_fields)  # type: ignore[attr-defined]
 
 
@@ -151,7 +161,7 @@ def parse_overrides(settings: Sequence[str], *sections: str) -> dict[str, Any]:
         key = key.strip()
         if not equals or not key:
             raise BadInput(f"--set {setting}: write it as key=value, for example --set steps=1000")
-        of_a_part = sections[0] == "training" and key not in _fields_of(Training)
+        of_a_part = sections[0] == "training" and key not in fields_of(Training)
         key = key if "." in key or of_a_part else f"{sections[0]}.{key}"
         if key.partition(".")[0] in SECTIONS.keys() - set(sections):
             raise BadInput(
@@ -237,9 +247,3 @@ def run_id(
         "data": data_sha256,
     } | ({"context": spec.context} if spec.context != "offline" else {})
     return hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _sentence(error: ValidationError, what: str) -> str:
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
-    return f"{what}{name} = {first['input']!r}: {first['msg'].lower()}"

@@ -269,10 +269,6 @@ class Dataset:
         """The same of every task in turn."""
         return [self.read(task, quality) for task in self.tasks]
 
-    def checkpoints(self, task: int) -> Checkpoints:
-        """The learning curve of the task's agent."""
-        return self.read_task(task).checkpoints
-
 
 def open_dataset(data: Path, env: str, *, check: bool = False) -> Dataset:
     """The data set of an environment; BadInput names what is missing or broken and what mends it."""

@@ -31,6 +31,9 @@ SPACE = Space(obs=3, action=2, params=2, next_obs_in_context=True, tasks=(0, 1, 
 
 
 ROOTS = {"encoder": "encoder", "attention": "encoder", "teacher": "teachers"}  # by a change's first word
+ELSEWHERE = {  # where a plain name is not meant
+    "width": ("encoder", "teachers"), "depth": ("encoder",), "prior_weight": ("control", "teachers"),
+}  # fmt: skip
 SHARED = {one.name for one in fields(Training)}
 
 
@@ -51,11 +54,10 @@ def settle(algorithm: Algorithm, **changes: Any) -> tuple[Algorithm, Training]:
             continue
         word, _, rest = name.partition("_")
         root, leaf = (ROOTS[word], rest) if word in ROOTS else ("", name)
+        elsewhere = ELSEWHERE.get(leaf, ("-",))
         for one in part_settings(chosen):
-            own = (
-                one.path.startswith(f"{root}.") if root else leaf != "width" or one.path.startswith("control")
-            )
-            if one.name == leaf and own:
+            meant = one.path.startswith(root) if root else not one.path.startswith(elsewhere)
+            if one.name == leaf and meant:
                 chosen = changed(chosen, one.path, value)
     return chosen, shared(**{name: value for name, value in changes.items() if name in SHARED})
 

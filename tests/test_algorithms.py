@@ -6,16 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from run_fixture import CPU, SPACE, TOY, float64, numbers, random_sampler, toy_goals, toy_sampler
+from run_fixture import SPACE, TOY, begin, float64, random_sampler, toy_goals, toy_sampler
 from torch import Tensor, nn
 
-from comrl.algorithms.algorithm import Algorithm, Space, Training, algorithms, find_algorithm
+from comrl.algorithms.algorithm import Algorithm, Space, algorithms, find_algorithm
 from comrl.algorithms.attention import Attention, AttentionNet, drop
-from comrl.algorithms.learner import KEY_ENCODER, State, losses, start, update
+from comrl.algorithms.learner import KEY_ENCODER, State, losses, update
 from comrl.algorithms.task_losses import DistanceMetric
 from comrl.benchmark.evaluate import evaluate
 from comrl.datasets.transitions import Context, MetaBatch
@@ -30,11 +31,9 @@ NAMES = [algorithm.name for algorithm in algorithms()]
 every = pytest.mark.parametrize("algorithm", algorithms(), ids=NAMES)
 
 
-def begun(
-    algorithm: Algorithm, space: Space = SPACE, training: Training | None = None
-) -> tuple[State, MetaBatch]:
+def begun(algorithm: Algorithm, space: Space = SPACE, **changes: Any) -> tuple[State, MetaBatch]:
     """A stack after a few steps, so that nothing sits at its start, and a batch."""
-    state, sampler = start(algorithm, training or numbers(), space, SEEDS, CPU), random_sampler(space)
+    state, sampler = begin(algorithm, space, SEEDS, **changes), random_sampler(space)
     for _ in range(3):
         update(state, sampler.meta_batch(state.noise, torch.arange(5), SIZES))
     return state, sampler.meta_batch(state.noise, torch.arange(5), SIZES)
@@ -52,7 +51,7 @@ def encode(state: State, context: Context, batch: MetaBatch, dropout: Stream | N
 def test_losses_are_one_finite_number_a_member(algorithm: Algorithm, next_obs: bool) -> None:
     state, batch = begun(algorithm, SPACE._replace(next_obs_in_context=next_obs))
     found = losses(state, batch)
-    expected = {*algorithm.control.rates(state.numbers)} | ({"task"} if algorithm.task_loss else set())
+    expected = {*state.algorithm.control.rates()} | ({"task"} if algorithm.task_loss else set())
     assert found.keys() == expected
     assert all(loss.shape == (len(SEEDS),) and bool(loss.isfinite().all()) for loss in found.values())
 
@@ -74,7 +73,7 @@ def reached(state: State, loss: Tensor) -> set[str]:
 JOINT = [
     (algorithm, joint)
     for algorithm in algorithms()
-    for joint in ((), ("critic",), ("critic", "value", "policy"))
+    for joint in ((), ("critic",), tuple(algorithm.control.rates())[:3])
     if joint or algorithm.task_loss or not algorithm.encoder_learns_from  # else nothing trains the encoder
 ]
 
@@ -103,7 +102,7 @@ def test_the_optimiser_holds_what_is_trained_once(algorithm: Algorithm) -> None:
 def test_gradients_are_contiguous(algorithm: Algorithm) -> None:
     """Torch's fused Adam reads them as if they were."""
     for seeds in ((1,), (1, 2, 3)):
-        state = start(algorithm, numbers(), SPACE, seeds, CPU)
+        state = begin(algorithm, seeds=seeds)
         batch = random_sampler().meta_batch(state.noise, torch.arange(5), SIZES)
         params = [p for group in state.optimiser.param_groups for p in group["params"]]
         gradients = torch.autograd.grad(torch.stack(list(losses(state, batch).values())).sum(), params)
@@ -133,7 +132,7 @@ def test_a_context_is_a_set_of_transitions(algorithm: Algorithm) -> None:
     """Neither the order nor a second copy of all transitions changes the mean of z, the gate included."""
     state, batch = begun(algorithm)
     z = encode(state, batch.query, batch)
-    assert z.shape == (2, SIZES[0], algorithm.encoder.latent(SPACE, state.numbers))
+    assert z.shape == (2, SIZES[0], state.algorithm.encoder.latent_width(SPACE))
     order = torch.tensor([3, 0, 5, 1, 4, 2])
     torch.testing.assert_close(encode(state, reordered(batch.query, lambda x: x[:, :, order]), batch), z)
     torch.testing.assert_close(
@@ -181,7 +180,8 @@ OPTIONS = [
 
 
 def attention(part: Attention, **changes: float) -> AttentionNet:
-    return part.build(SPACE, numbers(**changes), Stream(SEEDS))  # type: ignore[return-value]
+    small = {"width": 8, "heads": 2, "blocks": 1, "reduction": 4}
+    return replace(part, **{**small, **changes}).build(SPACE, Stream(SEEDS))  # type: ignore[return-value]
 
 
 def context(seed: int = 0) -> Context:
@@ -296,13 +296,13 @@ def test_dropout_keeps_the_mean() -> None:
 
 def test_heads_must_divide_the_width() -> None:
     for part in (Attention(True, True), Attention(False, True, "scalar")):
-        with pytest.raises(BadInput, match=r"attention_heads 3 must divide attention_width 8"):
-            attention(part, attention_heads=3)
+        with pytest.raises(BadInput, match=r"encoder.heads 3 must divide encoder.width 8"):
+            attention(part, heads=3)
 
 
 # --- learning
 
-TOY_NUMBERS = {
+TOY_SETTINGS = {
     **dict.fromkeys(("steps", "encoder_steps"), 400),
     **dict.fromkeys(("width", "encoder_width", "attention_width"), 32),
     **dict.fromkeys(("actor_lr", "critic_lr", "encoder_lr"), 5e-3),
@@ -315,8 +315,8 @@ TOY_NUMBERS = {
 @cache
 def learned(name: str) -> float:
     """Mean return on the toy's eight tasks after a few hundred updates of two seeds."""
-    training, sampler, everyone = numbers(**TOY_NUMBERS), toy_sampler(), tuple(range(8))
-    state = start(find_algorithm(name), training, Space(2, 2, 2, False, everyone), (0, 1), CPU)
+    sampler, everyone = toy_sampler(), tuple(range(8))
+    state = begin(find_algorithm(name), Space(2, 2, 2, False, everyone), (0, 1), **TOY_SETTINGS)
     for stage in state.stages:
         while not stage.done:
             update(stage, stage.draw(sampler))

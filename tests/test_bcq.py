@@ -9,12 +9,20 @@ import torch
 from belief_fixture import SCALES, SEEDS
 from hypothesis import given
 from hypothesis import strategies as st
-from run_fixture import SPACE, numbers
+from run_fixture import SPACE, shared
 from test_equations import close, draws
 from torch import Tensor
 
 from comrl.algorithms.algorithm import Space
-from comrl.algorithms.control_bcq import Bcq, cautious_value, corrected, decoded, spread_latents, vae_loss
+from comrl.algorithms.control_bcq import (
+    Bcq,
+    Proposals,
+    cautious_value,
+    corrected,
+    decoded,
+    spread_latents,
+    vae_loss,
+)
 from comrl.datasets.transitions import Rows
 from comrl.ground.noise import Stream
 
@@ -42,10 +50,8 @@ def test_cautious_value(seed: int, caution: float) -> None:
 
 def bcq(seed: int = 0, **options: Any) -> tuple[Bcq, dict[str, Any], Rows, Tensor, Tensor]:
     """A BCQ in double precision, rows, embeddings and noise."""
-    part, training = Bcq(**options), numbers()
-    nets: dict[str, Any] = {
-        name: net.double() for name, net in part.build(SPACE, 2, training, Stream([1, 2])).items()
-    }
+    part = Bcq(Proposals(**options), width=16, depth=2)
+    nets: dict[str, Any] = {name: net.double() for name, net in part.build(SPACE, 2, Stream([1, 2])).items()}
     for parameter in nets["critic_target"].parameters():
         parameter.data *= 1.3
     shapes = (3, 2, 1, 3)
@@ -57,21 +63,21 @@ def bcq(seed: int = 0, **options: Any) -> tuple[Bcq, dict[str, Any], Rows, Tenso
         nets,
         rows,
         draws(seed + 5, 2, 7, 2),
-        draws(seed + 6, 2, 7, part.noise_width(SPACE, training)),
+        draws(seed + 6, 2, 7, part.noise_width(SPACE)),
     )
 
 
 def test_the_critics_target_is_the_best_cautious_candidate() -> None:
     """Row by row and candidate by candidate; the autoencoder and the correction's target propose."""
     part, nets, rows, z, noise = bcq()
-    training = numbers(discount=0.9, reward_scale=3.0)
-    found = part.losses(nets, rows, dict.fromkeys(part.rates(training), z), noise, training)
-    width, total = part.latent_width(2), torch.zeros(2, dtype=torch.float64)
+    training = shared(discount=0.9, reward_scale=3.0)
+    found = part.losses(nets, rows, dict.fromkeys(part.rates(), z), noise, training)
+    width, total = part.proposals.latent_width(2), torch.zeros(2, dtype=torch.float64)
     q = nets["critic"](torch.cat([rows.obs, z, rows.action], -1)).detach()
     for n in range(7):
         state = torch.cat([rows.next_obs, z], -1)[:, n : n + 1]
         values = []
-        for c in range(part.candidates):
+        for c in range(part.proposals.candidates):
             latent = noise[:, n : n + 1, (2 + c) * width : (3 + c) * width].clamp(-0.5, 0.5)
             action = nets["vae"].decoder(torch.cat([state, latent], -1)).tanh()
             moved = action + 0.05 * nets["perturbation_target"](torch.cat([state, action], -1)).tanh()
@@ -87,8 +93,8 @@ def test_the_critics_target_is_the_best_cautious_candidate() -> None:
 
 def test_the_correction_climbs_the_first_critic() -> None:
     part, nets, rows, z, noise = bcq(3)
-    found = part.losses(nets, rows, dict.fromkeys(part.rates(numbers()), z), noise, numbers())
-    width, state = part.latent_width(2), torch.cat([rows.obs, z], -1)
+    found = part.losses(nets, rows, dict.fromkeys(part.rates(), z), noise, shared())
+    width, state = part.proposals.latent_width(2), torch.cat([rows.obs, z], -1)
     proposed = decoded(nets["vae"].decoder, state, noise[..., width : 2 * width].clamp(-0.5, 0.5))
     action = corrected(nets["perturbation"], state, proposed, 0.05)
     assert float((action - proposed).detach().abs().max()) <= 0.05
@@ -99,11 +105,11 @@ def test_the_correction_climbs_the_first_critic() -> None:
 def test_bcq_acts_by_the_best_of_its_candidates() -> None:
     part, nets, rows, z, _ = bcq(4, candidates=6)
     ours, state = part.act(nets, rows.obs, z), torch.cat([rows.obs, z], -1)
-    spread = spread_latents(6, part.latent_width(2)).double().clamp(-0.5, 0.5)
+    spread = spread_latents(6, part.proposals.latent_width(2)).double().clamp(-0.5, 0.5)
     best, chosen = torch.full((2, 7, 1), -torch.inf).double(), torch.zeros(2, 7, 2).double()
     for latent in spread:
         proposed = decoded(nets["vae"].decoder, state, latent.expand(2, 7, -1))
-        action = corrected(nets["perturbation"], state, proposed, part.perturbation)
+        action = corrected(nets["perturbation"], state, proposed, part.proposals.perturbation)
         value = nets["critic"](torch.cat([state, action], -1))[0]
         chosen = torch.where(value > best, action, chosen)
         best = torch.maximum(best, value)
@@ -119,17 +125,17 @@ def test_spread_latents_are_the_same_normal_numbers_every_time() -> None:
 
 def test_the_autoencoder_proposes_actions_like_the_datas() -> None:
     """Where the data know two actions, candidates are near one or the other, and never far from both."""
-    part, training = Bcq(perturbation=0.0), numbers(width=32, actor_lr=5e-3, steps=600)
+    part, training = Bcq(Proposals(perturbation=0.0), width=32, depth=2), shared()
     space = Space(1, 1, 1, False)
-    nets = part.build(space, 1, training, Stream([0]))
+    nets = part.build(space, 1, Stream([0]))
     adam = torch.optim.Adam(nets["vae"].parameters(), lr=5e-3)
     draw = torch.Generator().manual_seed(0)
-    z = dict.fromkeys(part.rates(training), torch.zeros(1, 64, 1))
+    z = dict.fromkeys(part.rates(), torch.zeros(1, 64, 1))
     for _ in range(600):
         side = torch.randint(0, 2, (1, 64, 1), generator=draw) * 1.2 - 0.6
         obs = torch.randn(1, 64, 1, generator=draw)
         rows = Rows(obs, side, side, obs, torch.ones(1, 64, 1), side)
-        noise = torch.randn(1, 64, part.noise_width(space, training), generator=draw)
+        noise = torch.randn(1, 64, part.noise_width(space), generator=draw)
         adam.zero_grad()
         part.losses(nets, rows, z, noise, training)["vae"].sum().backward()
         adam.step()

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from run_fixture import CPU, SPACE, float64, numbers, random_sampler, random_split
+from run_fixture import CPU, SPACE, begin, float64, random_sampler, random_split
 from scipy import stats
 from test_algorithms import SEEDS, SIZES, begun, reached
 from test_equations import SCALES, close, draws, mlp_by_neuron
@@ -33,14 +33,14 @@ from comrl.algorithms.control_brac import (
     strength_loss,
 )
 from comrl.algorithms.control_sac import Sac
-from comrl.algorithms.learner import State, losses, start, update
+from comrl.algorithms.learner import State, losses, update
 from comrl.algorithms.policy import clamp_through
 from comrl.algorithms.stack import StackedMLP
 from comrl.datasets.sampler import Layout, Sampler
 from comrl.ground.noise import Stream
 
 __all__ = ["float64"]
-ON = {kind: numbers(strength=1.0, divergence=kind) for kind in ("dual", "primal")}
+ON: dict[str, dict[str, Any]] = {kind: {"strength": 1.0, "divergence": kind} for kind in ("dual", "primal")}
 every_estimate = pytest.mark.parametrize("kind", ON)
 OPTIONS: list[dict[str, Any]] = [{}, {"penalise": "value"}, {"value_penalty": True}, {"clamp": "hard"}]
 every_option = pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options) or "plain")
@@ -50,8 +50,8 @@ def focal(**options: Any) -> Algorithm:
     return replace(find_algorithm("focal"), control=Brac(**options))
 
 
-def ran(algorithm: Algorithm, training: Any, seeds: tuple[int, ...], steps: int = 8) -> State:
-    state, sampler = start(algorithm, training, SPACE, seeds, CPU), random_sampler()
+def ran(algorithm: Algorithm, seeds: tuple[int, ...], steps: int = 8, **changes: Any) -> State:
+    state, sampler = begin(algorithm, seeds=seeds, **changes), random_sampler()
     for _ in range(steps):
         update(state, sampler.meta_batch(state.noise, torch.arange(5), SIZES))
     return state
@@ -168,7 +168,9 @@ def test_a_clamp_that_leads_back_lets_nothing_run_away() -> None:
 
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
 def test_strength_zero_is_sac_bit_for_bit(algorithm: Algorithm) -> None:
-    ours, theirs = (ran(replace(algorithm, control=control), numbers(), SEEDS) for control in (Brac(), Sac()))
+    ours, theirs = (
+        ran(replace(algorithm, control=control, encoder_learns_from=()), SEEDS) for control in (Brac(), Sac())
+    )
     assert ours.nets.keys() == theirs.nets.keys() and "divergence" not in ours.nets
     for (name, one), (_, other) in zip(parameters(ours), parameters(theirs), strict=True):
         assert torch.equal(one, other), name
@@ -181,9 +183,9 @@ def test_strength_zero_is_sac_bit_for_bit(algorithm: Algorithm) -> None:
 def test_a_loss_reaches_its_own_network_alone(
     options: dict[str, Any], joint: tuple[str, ...], kind: str
 ) -> None:
-    state, batch = begun(replace(focal(**options), encoder_learns_from=joint), training=ON[kind])
+    state, batch = begun(replace(focal(**options), encoder_learns_from=joint), **ON[kind])
     found = losses(state, batch)
-    assert found.keys() == {"task", *focal().control.rates(ON[kind])}
+    assert found.keys() == {"task", *state.algorithm.control.rates()}
     for name, loss in found.items():
         assert loss.shape == (len(SEEDS),) and bool(loss.isfinite().all())
         own = "encoder" if name == "task" else name
@@ -194,10 +196,10 @@ def test_a_loss_reaches_its_own_network_alone(
 @every_estimate
 @every_option
 def test_a_stack_of_seeds_is_each_seed_alone(options: dict[str, Any], kind: str) -> None:
-    together = ran(focal(**options), ON[kind], (5, 1, 9))
+    together = ran(focal(**options), (5, 1, 9), **ON[kind])
     for member, seed in enumerate((5, 1, 9)):
         for (name, ours), (_, theirs) in zip(
-            parameters(together), parameters(ran(focal(**options), ON[kind], (seed,))), strict=True
+            parameters(together), parameters(ran(focal(**options), (seed,), **ON[kind])), strict=True
         ):
             mine = of_member(ours, member, 3)
             torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-9, msg=f"{name} of seed {seed}")
@@ -206,30 +208,32 @@ def test_a_stack_of_seeds_is_each_seed_alone(options: dict[str, Any], kind: str)
 @pytest.mark.usefixtures("float64")
 def test_the_policy_climbs_as_sac_less_strength_times_divergence() -> None:
     """At one point of parameters; the value pays too where it is told to, and nothing else changes."""
-    state, batch = begun(focal(), training=ON["dual"])
+    state, batch = begun(focal(), **ON["dual"])
     before = state.noise.state()
 
-    def terms(control: Any) -> dict[str, torch.Tensor]:
+    usual = state.algorithm.control
+
+    def terms(**options: Any) -> dict[str, torch.Tensor]:
         state.noise.restore(before)
-        state.algorithm = replace(state.algorithm, control=control)
+        state.algorithm = replace(state.algorithm, control=replace(usual, **options))
         return losses(state, batch)
 
-    plain, paying = terms(Brac(penalty=0.0, clamp="hard")), terms(Brac(clamp="hard", value_penalty=True))
+    plain, paying = terms(penalty=0.0, clamp="hard"), terms(clamp="hard", value_penalty=True)
     strength = state.nets["strength"][0].detach().exp().flatten()
     drawn_alike = {name: plain[name] for name in ("task", "critic", "policy", "strength")}
     for name, loss in drawn_alike.items():
         torch.testing.assert_close(paying[name], loss)
     assert not torch.allclose(paying["value"], plain["value"])
     state.nets["strength"][0].data.fill_(-torch.inf)
-    unpaid = terms(Brac(clamp="hard"))["policy"]
+    unpaid = terms(clamp="hard")["policy"]
     torch.testing.assert_close(plain["policy"] - unpaid, -strength * plain["divergence"])  # the loss is -D
 
 
 @pytest.mark.parametrize(("target", "rises"), [(-50.0, True), (50.0, False)])
 def test_strength_follows_the_divergence_up_to_its_largest(target: float, rises: bool) -> None:
     for largest, bounded in ((1000.0, False), (1.0, True)):
-        training = numbers(strength=1.0, strength_max=largest, target_divergence=target, strength_lr=0.1)
-        state = ran(focal(), training, SEEDS, steps=5)
+        changes = {"strength_max": largest, "target_divergence": target, "strength_lr": 0.1}
+        state = ran(focal(), SEEDS, 5, strength=1.0, **changes)
         change = state.nets["strength"][0].detach().flatten()
         assert bool((change == 0).all()) if rises and bounded else bool(((change > 0) == rises).all())
 
@@ -249,7 +253,7 @@ def one_sided_sampler() -> Sampler:
 def distance(strength: float, kind: str = "dual", **options: Any) -> torch.Tensor:
     """From the behaviour's actions to those of a policy trained on them, mean over states: [S]."""
     rates = dict.fromkeys(("actor_lr", "critic_lr", "divergence_lr"), 5e-3)
-    training = numbers(
+    changes = dict(
         steps=300,
         discount=0.3,
         tau=0.1,
@@ -260,11 +264,11 @@ def distance(strength: float, kind: str = "dual", **options: Any) -> torch.Tenso
         **rates,
     )
     algorithm = replace(find_algorithm("blind"), control=Brac(**options))
-    state, sampler = start(algorithm, training, SPACE, (0, 1, 2), CPU), one_sided_sampler()
-    for _ in range(training.steps):
+    state, sampler = begin(algorithm, seeds=(0, 1, 2), **changes), one_sided_sampler()
+    while not state.done:
         update(state, sampler.meta_batch(state.noise, torch.arange(6), (4, 6, 32)))
     obs = sampler.meta_batch(state.noise, torch.arange(6), (4, 6, 32)).rows.obs
-    z = torch.zeros(*obs.shape[:2], algorithm.encoder.latent(SPACE, training))
+    z = torch.zeros(*obs.shape[:2], algorithm.encoder.latent_width(SPACE))
     return (algorithm.control.act(state.nets, obs, z) - torch.tensor(HERE)).norm(dim=-1).mean(1).detach()
 
 

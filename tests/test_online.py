@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from run_fixture import CPU, TOY, numbers, smoke_data, toy_goals, toy_sampler
+from run_fixture import CPU, TOY, begin, smoke_data, toy_goals, toy_sampler
 
 from comrl.algorithms.algorithm import Algorithm, Space, algorithms, find_algorithm
-from comrl.algorithms.learner import State, start, update
+from comrl.algorithms.learner import State, update
 from comrl.benchmark.figures.online import online_returns, show_online
 from comrl.benchmark.ledger import read_ledger
 from comrl.benchmark.online import EPISODES, FROM_PRIOR, evaluate_online, from_prior, own_context
@@ -29,7 +30,7 @@ every = pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
 
 
 def begun(algorithm: Algorithm, seeds: tuple[int, ...] = SEEDS) -> State:
-    state = start(algorithm, numbers(), Space(2, 2, 2, False, TASKS.train), seeds, CPU)
+    state = begin(algorithm, Space(2, 2, 2, False, TASKS.train), seeds)
     sampler = toy_sampler(8)
     for _ in range(2):
         update(state, state.draw(sampler))
@@ -43,7 +44,7 @@ def tried(state: State, seeds: tuple[int, ...] = SEEDS) -> pd.DataFrame:
 @every
 def test_every_trial_plays_every_episode(algorithm: Algorithm) -> None:
     state = begun(algorithm)
-    table, trials = tried(state), state.numbers.eval_episodes
+    table, trials = tried(state), state.training.eval_episodes
     keys = {(s, t, n, e) for s in SEEDS for t in TASKS.test for n in range(trials) for e in range(EPISODES)}
     assert {*table[["seed", "task", "trial", "episode"]].itertuples(index=False, name=None)} == keys
     assert len(table) == len(keys) and bool(np.isfinite(table["dense"]).all())
@@ -80,7 +81,7 @@ def test_contexts_hold_what_was_lived_through_and_nothing_else() -> None:
     for field in fields:
         field[~valid] = np.nan
     episodes = [Episodes(*fields, np.zeros_like(valid), valid) for _ in range(2)]
-    state.numbers = state.numbers.model_copy(update={"test_context": 200})
+    state.training = replace(state.training, test_context=200)
     context = own_context(state, episodes, -0.5, Stream(SEEDS))
     assert context.obs.shape == (2, 2, 200, 2) and context.next_obs is None
     for n in range(count):

@@ -11,13 +11,13 @@ import torch
 from belief_fixture import SCALES, SEEDS, belief, pairs
 from hypothesis import given
 from hypothesis import strategies as st
-from run_fixture import CPU, SPACE, float64, numbers, random_sampler
+from run_fixture import SPACE, begin, float64, random_sampler
 from test_equations import close
 
 from comrl.algorithms.batch_pearl import BATCH_PEARL
 from comrl.algorithms.belief import Belief, gaussian_divergence, kl_to_prior, product_of_gaussians, together
 from comrl.algorithms.encoders import GaussianProduct
-from comrl.algorithms.learner import losses, start
+from comrl.algorithms.learner import losses
 from comrl.datasets.transitions import Context
 from comrl.ground.noise import Stream
 
@@ -61,7 +61,7 @@ def test_two_contexts_together_are_one_of_all_their_transitions() -> None:
 
 @pytest.mark.usefixtures("float64")
 def test_a_longer_context_is_surer() -> None:
-    part, net = GaussianProduct(), GaussianProduct().build(SPACE, numbers(), Stream([1, 2]))
+    part, net = GaussianProduct(), GaussianProduct().build(SPACE, Stream([1, 2]))
     query = random_sampler().meta_batch(Stream([1, 2]), torch.arange(5), (4, 6, 5)).query
     few = part.encode(net, query, torch.zeros(2, 4, 2), None)
     twice = Context(*(torch.cat([field, field], 2) for field in query.fields))
@@ -87,7 +87,7 @@ def test_draws_of_a_belief_have_its_mean_and_variance() -> None:
 
 def test_the_critic_trains_batch_pearls_encoder() -> None:
     """The gradient that the authors' order of steps loses."""
-    state = start(BATCH_PEARL, numbers(prior_weight=0.0), SPACE, (1, 2), CPU)
+    state = begin(BATCH_PEARL, seeds=(1, 2), prior_weight=0.0)
     found = losses(state, state.draw(random_sampler()))
     weight = next(state.nets["encoder"].parameters())
     (gradient,) = torch.autograd.grad(found["critic"].sum(), [weight])

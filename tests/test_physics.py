@@ -21,12 +21,13 @@ from comrl.benchmark import generate
 from comrl.benchmark.protocol import resolve
 from comrl.datasets.birth import Birth
 from comrl.datasets.store import task_file
-from comrl.envs import TaskFamily, families, physics, walker
+from comrl.envs import TaskFamily, families, walker
 from comrl.envs.ant import ANT
 from comrl.envs.cheetah import CHEETAH
 from comrl.envs.family import Array
-from comrl.envs.physics import Body, Physics, compiled, use_threads
+from comrl.envs.physics import Body, Physics, compiled
 from comrl.envs.walker import WALKER
+from comrl.ground import machine
 from comrl.ground.errors import BadInput
 
 SIMULATED = [family for family in families() if family.model_sha256]
@@ -91,10 +92,10 @@ def test_every_world_is_the_plain_loop_over_its_own_model(family: TaskFamily) ->
 def test_the_numbers_do_not_depend_on_the_threads(
     family: TaskFamily, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(physics, "_threads", physics._threads)  # put back afterwards
+    monkeypatch.setattr(machine, "_threads", machine._threads)  # put back afterwards
     played = []
     for threads in (1, 2, 3):
-        use_threads(threads)
+        machine.use_threads(threads)
         worlds = family.simulator(some_tasks(family))
         assert worlds.batch.nthread == threads
         played.append(play(worlds, random_actions(family, 30)))

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
+import torch
 
-from comrl.algorithms.algorithm import Algorithm, Training, algorithms, find_algorithm
+from comrl.algorithms.algorithm import Algorithm, Space, Training, algorithms, find_algorithm
+from comrl.algorithms.learner import start
 from comrl.benchmark.job import prepare_job
 from comrl.benchmark.protocol import (
     DEFAULT_PRESET,
     RunSpec,
+    configured,
     describe,
-    override_algorithm,
     parse_overrides,
     part_settings,
     presets,
@@ -23,37 +25,25 @@ from comrl.benchmark.protocol import (
     run_id,
     split_overrides,
 )
+from comrl.benchmark.settings import settings_table
 from comrl.datasets.splits import find_split
 from comrl.envs import families, find_family
 from comrl.ground.errors import BadInput
+from comrl.ground.noise import Stream
+from comrl.ground.settings import Setting, changed, setting, settings_of, used
 
 SPEC = RunSpec(
     env="sparse-point-robot", split="mixed", preset="smoke", algo="focalpp", seeds=(0, 1), overrides={}
 )
-TABLE_6 = {  # as printed, column Point-Robot
-    "reward_scale": 100,
-    "discount": 0.9,
-    "latent": 5,
-    "meta_batch": 16,
-    "encoder_lr": 1e-3,
-    "actor_lr": 1e-3,
-    "critic_lr": 1e-3,
-    "relabeled_pool": 10_000,  # buffer size per task
-    "control_batch": 256,
-    "context_batch": 512,
-    "attention_width": 128,
-    "attention_heads": 8,
-    "attention_reduction": 16,
-    "attention_blocks": 3,
-    "dropout": 0.1,
-    "strength": 0,
-    "target_divergence": 0.05,
-    "divergence_lr": 1e-4,
-    "width": 256,
-    "depth": 3,
-    "encoder_width": 256,  # "network width (others)"
-    "encoder_depth": 3,
-}
+TABLE_6 = {  # as printed, column Point-Robot; buffer size per task is the pool's
+    "training": {"reward_scale": 100, "discount": 0.9, "meta_batch": 16, "relabeled_pool": 10_000,
+                 "control_batch": 256, "context_batch": 512},
+    "encoder": {"latent": 5, "lr": 1e-3, "width": 128, "heads": 8, "reduction": 16, "blocks": 3,
+                "dropout": 0.1},
+    "task_loss": {"temperature": 0.5, "momentum": 0.9},
+    "control.sac": {"actor_lr": 1e-3, "critic_lr": 1e-3, "width": 256, "depth": 3},
+    "control": {"strength": 0, "target_divergence": 0.05, "divergence_lr": 1e-4},
+}  # fmt: skip
 
 
 def other(kind: Any, value: Any) -> Any:
@@ -67,8 +57,12 @@ def other(kind: Any, value: Any) -> Any:
     return value + 1 if isinstance(value, int) else 0.5 * value + 0.013
 
 
-def overridden(algorithm: str, key: str, value: Any = 1) -> Algorithm:
-    return override_algorithm(find_algorithm(algorithm), key, value)
+def at_smoke(algo: str, overrides: dict[str, Any] | None = None, env: str = SPEC.env) -> Algorithm:
+    return configured(find_algorithm(algo), "smoke", env, overrides)
+
+
+def overridden(algo: str, key: str, value: Any = 1) -> Algorithm:
+    return at_smoke(algo, {key: value})
 
 
 # --- presets
@@ -81,26 +75,62 @@ def test_every_preset_resolves_for_every_family(preset: str, env: str) -> None:
     assert protocol.preset == preset
     assert protocol.training.meta_batch <= find_family(env).train_tasks
     assert protocol.behaviour.steps % protocol.behaviour.checkpoint_every == 0
-    assert protocol.training.attention_width % protocol.training.attention_heads == 0
+    space = Space(3, 2, 1, False)
+    for algorithm in algorithms():
+        configured(algorithm, preset, env).encoder.build(space, Stream([0]))
     assert DEFAULT_PRESET in presets()
 
 
 @pytest.mark.parametrize("env", ["sparse-point-robot", "point-robot-wind"])
 def test_the_paper_preset_is_table_6(env: str) -> None:
-    training = resolve("paper", env).training.model_dump()
-    assert {name: training[name] for name in TABLE_6} == TABLE_6
+    focalpp = configured(find_algorithm("focalpp"), "paper", env)
+    for path, printed in TABLE_6.items():
+        part = resolve("paper", env).training if path == "training" else attrgetter(path)(focalpp)
+        assert {name: getattr(part, name) for name in printed} == printed
+    mlp = configured(find_algorithm("focal"), "paper", env).encoder
+    assert (mlp.width, mlp.depth) == (256, 3)  # "network width (others)"
     assert find_family(env).horizon == 20
-    task_loss = find_algorithm("focalpp").task_loss
-    assert (task_loss.temperature, task_loss.momentum) == (0.5, 0.9)  # type: ignore[union-attr]
 
 
-def test_algorithms_share_the_numbers() -> None:
-    """No algorithm brings numbers of its own: what a preset holds is all there is to tune."""
-    asked = {name for name, field in Training.model_fields.items() if field.is_required()}
-    assert set(presets()["lite"]["training"]) == asked
-    names = {algorithm.name for algorithm in algorithms()}
-    sections = {key for preset in presets().values() for key in preset}
-    assert not names & sections
+def part_classes() -> set[str]:
+    """The classes of all parts of all declared algorithms."""
+    every = [one for algorithm in algorithms() for one in part_settings(algorithm)]
+    return {name for one in every for name in (one.part, *one.around)}
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_presets_name_parts_that_exist_and_leave_no_class_without_numbers(preset: str) -> None:
+    """A table of a misspelt class would change nothing, and so is an error here."""
+    body = presets()[preset]
+    tables = [body, *body.get("groups", {}).values(), *body.get("env", {}).values()]
+    named = {name for table in tables for name in table.get("parts", {})}
+    assert named <= part_classes()
+    assert {"MeanPool", "Attention", "GaussianProduct", "Sac", "Bcq", "Brac"} <= set(body["parts"])
+
+
+def test_every_setting_says_what_it_is() -> None:
+    every = [one for algorithm in algorithms() for one in part_settings(algorithm)]
+    every += settings_of(resolve("smoke", SPEC.env).training, "training")
+    unsaid = {f"{one.part}.{one.name}" for one in every if not one.says}
+    assert not unsaid, f"no word on {', '.join(sorted(unsaid))}"
+
+
+def test_layers_lie_over_one_another_and_the_table_tells_which() -> None:
+    """Preset, group, environment, the family's and the algorithm's own, and --set on top."""
+    changes = {"control.width": 7}
+    table = settings_table("lite", "sparse-ant-dir", "mbml", changes).set_index("setting")
+    told = {
+        "training.lr_schedule": ("linear", "preset lite"),
+        "training.discount": ("0.95", "lite, group mujoco"),
+        "training.meta_batch": ("2", "lite, sparse-ant-dir"),
+        "control.width": ("7", "--set"),
+        "control.proposals.candidates": ("10", "the part's default"),
+        "teachers.teacher.bcq.width": ("64", "preset lite"),
+    }
+    for path, (value, origin) in told.items():
+        assert (table.loc[path, "value"], table.loc[path, "from"]) == (value, origin), path
+    own = replace(find_algorithm("focal"), presets={"lite": {"Brac": {"strength": 5.0}}})
+    assert configured(own, "lite", "sparse-ant-dir").control.strength == 5.0
 
 
 # --- what is unknown
@@ -120,6 +150,9 @@ def test_algorithms_share_the_numbers() -> None:
         (lambda: overridden("focal", "task_los.eps"), "did you mean 'task_loss.eps'"),
         (lambda: overridden("blind", "task_loss.eps"), "blind has no setting"),
         (lambda: overridden("focal", "name"), "focal has no setting 'name'"),
+        (lambda: overridden("focal", "width"), "encoder.width or control.sac.width"),
+        (lambda: overridden("focal", "target_divergence"), "does not read control.target_divergence"),
+        (lambda: overridden("focalpp-seq", "encoder.gate", "sigmoid"), "does not read encoder.gate"),
     ],
 )
 def test_unknown_names_are_refused_with_the_nearest(ask: Any, nearest: str) -> None:
@@ -135,7 +168,6 @@ def test_unknown_names_are_refused_with_the_nearest(ask: Any, nearest: str) -> N
         ("training.steps", 0),
         ("training.steps", "many"),
         ("training.meta_batch", 1),
-        ("training.dropout", 1.0),
         ("training.lr_schedule", "cosine"),
         ("training.discount", 1.0),
         ("behaviour.lr", -1),
@@ -160,12 +192,11 @@ def test_impossible_numbers_are_refused_by_name(key: str, value: Any) -> None:
         ({"preset": "lit"}, "did you mean 'lite'"),
         ({"overrides": {"training.meta_batch": 81}}, "exceeds the 80 training tasks"),
         ({"overrides": {"encoder.gates": "sigmoid"}}, "did you mean 'encoder.gate'"),
+        ({"overrides": {"encoder.dropout": 1.0}}, "encoder.dropout = 1.0"),
         ({}, "bench generate-data --env sparse-point-robot"),
     ],
 )
 def test_a_run_is_refused_at_the_door(change: dict[str, Any], words: str, tmp_path: Path) -> None:
-    import torch
-
     with pytest.raises(BadInput) as refused:
         prepare_job(SPEC.model_copy(update=change), tmp_path, torch.device("cpu"))
     assert words in str(refused.value)
@@ -176,13 +207,13 @@ def test_a_run_is_refused_at_the_door(change: dict[str, Any], words: str, tmp_pa
 
 
 def test_settings_are_parsed() -> None:
-    settings = ["steps=1_000", "lr_schedule = linear", "encoder.batch_wise=false", "training.tau=1e-2"]
+    settings = ["steps=1_000", "lr_schedule = linear", "encoder.batch_wise=false", "tau=1e-2"]
     parsed = parse_overrides([*settings, 'encoder.tokens="single"'], "training")
     assert parsed == {
         "training.steps": 1000,
         "training.lr_schedule": "linear",
         "encoder.batch_wise": False,
-        "training.tau": 0.01,
+        "tau": 0.01,
         "encoder.tokens": "single",
     }
     assert parse_overrides(["steps=5"], "behaviour") == {"behaviour.steps": 5}
@@ -211,32 +242,34 @@ def test_overrides_are_numbers_or_parts() -> None:
 
 def test_an_override_reaches_the_numbers_it_names_alone() -> None:
     before, after = resolve("smoke", "x"), resolve("smoke", "x", {"training.steps": 77})
-    assert after.training == before.training.model_copy(update={"steps": 77})
+    assert after.training == replace(before.training, steps=77)
     assert (after.data, after.behaviour) == (before.data, before.behaviour)
     assert resolve("smoke", "x") == before  # the preset itself stays
 
 
-PART_FIELDS = [(algorithm, key) for algorithm in algorithms() for key in part_settings(algorithm)]
-
-
 def test_parts_of_parts_have_settings_too() -> None:
-    known = {key for algorithm, key in PART_FIELDS if algorithm.teachers}
-    assert {"teachers.reward_spread", "teachers.teacher.bcq.candidates", "control.bcq.caution"} <= known
-    assert not any(key.endswith(".bcq") or key.endswith(".teacher") for key in known)
+    known = {one.path for one in part_settings(find_algorithm("mbml"))}
+    assert {"teachers.reward_agreement", "teachers.teacher.bcq.proposals.candidates"} <= known
+    assert not any(path.endswith((".bcq", ".teacher", ".proposals")) for path in known)
 
 
-@pytest.mark.parametrize(("algorithm", "key"), PART_FIELDS, ids=[f"{a.name}-{key}" for a, key in PART_FIELDS])
-def test_every_field_of_every_part_can_be_set(algorithm: Algorithm, key: str) -> None:
-    path, _, field = key.rpartition(".")
-    part = attrgetter(path)(algorithm)
-    kind, value = get_type_hints(type(part))[field], getattr(part, field)
-    new = None if value is None else other(kind, value)
-    changed = override_algorithm(algorithm, key, new)
-    assert attrgetter(path)(changed) == replace(part, **{field: new})
-    assert type(attrgetter(key)(changed)) is type(value)
-    assert override_algorithm(changed, key, value) == algorithm  # and nothing else is another
-    with pytest.raises(BadInput, match=rf"setting {key}"):
-        override_algorithm(algorithm, key, "nonsense")
+def other_value(part: type, one: Setting) -> Any:
+    """Another valid value of a setting."""
+    kind = get_type_hints(part)[one.name]
+    return other(kind, one.value)
+
+
+@pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
+def test_every_setting_can_be_set_and_reaches_the_id_where_it_is_read(algorithm: Algorithm) -> None:
+    before = configured(algorithm, "smoke", SPEC.env)
+    for one in part_settings(before):
+        part = type(attrgetter(one.path.rpartition(".")[0])(before))
+        new = other_value(part, one)
+        after = changed(before, one.path, new)
+        assert attrgetter(one.path)(after) == new and changed(after, one.path, one.value) == before, one.path
+        assert (identity(after) != identity(before)) == (not one.idle), one.path
+        with pytest.raises(BadInput, match=rf"setting {one.path}"):
+            changed(before, one.path, ["nonsense"])
 
 
 # --- the id of a run
@@ -245,7 +278,7 @@ def test_every_field_of_every_part_can_be_set(algorithm: Algorithm, key: str) ->
 def identity(algorithm: Algorithm | None = None, training: Training | None = None, spec: RunSpec = SPEC,
              data: str = "f00") -> str:  # fmt: skip
     training = training or resolve("smoke", SPEC.env).training
-    return run_id(algorithm or find_algorithm("focalpp"), training, spec, data)
+    return run_id(algorithm or at_smoke("focalpp"), training, spec, data)
 
 
 def test_the_id_is_eight_digits_and_stable() -> None:
@@ -253,12 +286,27 @@ def test_the_id_is_eight_digits_and_stable() -> None:
     assert len(identity()) == 8 and int(identity(), 16) >= 0
 
 
-@pytest.mark.parametrize("field", list(Training.model_fields))
-def test_the_id_depends_on_every_number(field: str) -> None:
+def test_the_id_depends_on_every_shared_setting_that_is_read() -> None:
     training = resolve("smoke", SPEC.env).training
-    kind = Training.model_fields[field].annotation
-    changed = training.model_copy(update={field: other(kind, getattr(training, field))})
-    assert identity(training=Training(**changed.model_dump())) != identity()
+    for one in settings_of(training):
+        new = changed(training, one.path, other_value(Training, one))
+        assert identity(training=new) != identity(), one.path
+    pool = replace(training, relabeled_pool=77)
+    ids = {run_id(at_smoke("focal"), t, SPEC, "f00", {"relabeled_pool"}) for t in (training, pool)}
+    assert len(ids) == 1
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A task loss that came to know another setting after runs were made with it."""
+
+    temperature: float = 0.5
+    sharpness: float = setting(1.0, "an exponent, which was 1 before it could be set", before=1.0)
+
+
+def test_a_new_setting_leaves_the_ids_of_older_runs_alone() -> None:
+    assert used(Grown()) == {"part": "Grown", "temperature": 0.5}
+    assert used(Grown(sharpness=2.0)) == {"part": "Grown", "temperature": 0.5, "sharpness": 2.0}
 
 
 @pytest.mark.parametrize(
@@ -269,7 +317,7 @@ def test_the_id_depends_on_what_was_asked_for(change: dict[str, Any]) -> None:
 
 
 def test_the_id_depends_on_the_algorithm_and_the_data() -> None:
-    ids = {identity(algorithm=algorithm) for algorithm in algorithms()}
+    ids = {identity(configured(algorithm, "smoke", SPEC.env)) for algorithm in algorithms()}
     assert len(ids) == len(algorithms())
     assert identity(algorithm=overridden("focalpp", "encoder.gate", "sigmoid")) != identity()
     assert identity(data="f01") != identity()
@@ -282,8 +330,14 @@ def test_the_id_does_not_depend_on_how_settings_were_given() -> None:
 
 
 def test_a_part_is_described_by_its_class_and_fields() -> None:
-    tree = describe(find_algorithm("focalpp"))
-    assert tree["encoder"] == {"part": "Attention", "batch_wise": True, "sequence_wise": True, "tokens":
-    "fields",
-                               "gate": "mean_one"}  # fmt: skip
-    assert tree["encoder_learns_from"] == []
+    tree = describe(at_smoke("focalpp"))
+    assert {"part": "Attention", "tokens": "fields", "gate": "mean_one", "heads": 2}.items() <= tree[
+        "encoder"
+    ].items()
+    assert tree["encoder_learns_from"] == [] and "presets" not in tree
+
+
+def test_a_loss_that_does_not_exist_cannot_teach_the_encoder() -> None:
+    wrong = replace(at_smoke("focal"), encoder_learns_from=("critics",))
+    with pytest.raises(BadInput, match="did you mean 'critic'"):
+        start(wrong, resolve("smoke", SPEC.env).training, Space(3, 2, 1, False), (0,), torch.device("cpu"))

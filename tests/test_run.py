@@ -23,7 +23,7 @@ from comrl.benchmark.film import FRAMES, frames
 from comrl.benchmark.job import card, prepare_job
 from comrl.benchmark.ledger import Run, read_ledger, run_name
 from comrl.benchmark.portrait import keep_portrait
-from comrl.benchmark.protocol import RunSpec, resolve
+from comrl.benchmark.protocol import RunSpec, configured, resolve
 from comrl.benchmark.run import run
 from comrl.datasets.splits import find_split, splits_of
 from comrl.datasets.store import open_dataset
@@ -78,13 +78,13 @@ def check_curves(done: Run) -> None:
     assert sorted(zip(curves["seed"], curves["step"], strict=True)) == [(s, t) for s in (0, 1) for t in steps]
     losses = [column for column in curves if column.startswith("loss_")]
     assert {*curves} == {"seed", "step", *scores, *losses}
-    algorithm = find_algorithm(done.algo)
-    expected = {f"loss_{name}" for name in algorithm.control.rates(numbers)}
+    algorithm = configured(find_algorithm(done.algo), "smoke", done.env)
+    expected = {f"loss_{name}" for name in algorithm.control.rates()}
     assert {*losses} == expected | ({"loss_task"} if algorithm.task_loss else set())
     tested = curves[curves["step"] > 0]
     assert bool(np.isfinite(tested[[*scores, *expected]]).all(axis=None))
     if algorithm.task_loss:  # the mean since the last test, there as long as the encoder learns
-        learns = tested["step"] - numbers.eval_every < numbers.encoder_steps
+        learns = tested["step"] - numbers.eval_every < algorithm.encoder.steps
         assert bool((np.isfinite(tested["loss_task"]) == learns).all())
         assert learns.any() and learns.all() == (len(steps) == 2)
 

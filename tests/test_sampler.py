@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from run_fixture import CPU, numbers, random_split, smoke_data
+from run_fixture import CPU, random_split, shared, smoke_data
 from scipy import stats
 
 from comrl.benchmark.job import Job, prepare_job
@@ -18,6 +18,7 @@ from comrl.datasets.store import open_dataset
 from comrl.datasets.transitions import MetaBatch
 from comrl.envs import families, find_family
 from comrl.envs.family import sparsify
+from comrl.ground.errors import BadInput
 from comrl.ground.noise import Stream
 
 __all__ = ["smoke_data"]
@@ -201,19 +202,21 @@ def test_a_radius_of_the_run_changes_the_contexts_reward_and_the_id(env: str, sm
     family = find_family(env)
     plain = job_of(env, smoke_data)
     assert plain.radius(plain.split) == family.radius
+    if family.radius is None:
+        with pytest.raises(BadInput, match="context_radius changes nothing"):
+            job_of(env, smoke_data, context_radius=-2.5)
+        return
     own = job_of(env, smoke_data, context_radius=-2.5)
     assert own.id != plain.id
     batch, sparse = batch_of(plain), batch_of(own)
     uniform = torch.rand(1, batch.task.shape[1], 50, generator=torch.Generator().manual_seed(0))
     dense = own.sampler(own.split).fields(batch.task, uniform)[2].double().numpy()
     context = own.sampler(own.split).fields(batch.task, uniform)[5].numpy()
-    np.testing.assert_allclose(
-        context, sparsify(dense, -2.5 if family.radius else None), rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(context, sparsify(dense, -2.5), rtol=1e-5, atol=1e-6)
     assert torch.equal(sparse.rows.reward, batch.rows.reward) and torch.equal(
         sparse.query.obs, batch.query.obs
     )
-    assert torch.equal(sparse.query.reward, batch.query.reward) == (family.radius is None)
+    assert not torch.equal(sparse.query.reward, batch.query.reward)
 
 
 def test_relabeled_rows_are_one_pool_with_each_tasks_reward(smoke_data: Path) -> None:
@@ -222,7 +225,7 @@ def test_relabeled_rows_are_one_pool_with_each_tasks_reward(smoke_data: Path) ->
     for family in found:
         dataset = open_dataset(smoke_data, family.name)
         split = next(split for split in splits_of(family) if split.relabel)
-        data = load_split(dataset, split, pool_per_task=numbers().relabeled_pool)
+        data = load_split(dataset, split, pool_per_task=shared().relabeled_pool)
         assert np.all(data.transitions.obs == data.transitions.obs[0])
         share = (data.context_reward != 0).mean(0)  # [N] tasks that reward a row
         assert 0 < (share == 0).mean() < 1 and share.max() < 1

@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from run_fixture import CPU, SPACE, float64, numbers, random_sampler
+from run_fixture import CPU, begin, float64, random_sampler
 from scipy import stats
 from torch import nn
 
 from comrl.algorithms.algorithm import Algorithm, algorithms
 from comrl.algorithms.behaviour import SacSettings, StackedSac
-from comrl.algorithms.learner import State, start, update
+from comrl.algorithms.learner import State, update
 from comrl.algorithms.stack import Ensemble, StackedLinear, StackedMLP, adam, minimise, polyak
 from comrl.benchmark.protocol import resolve
 from comrl.envs import TaskFamily, families, find_family
@@ -28,7 +28,7 @@ SIZES = (4, 6, 5)  # M, K, B
 
 
 def trained(algorithm: Algorithm, seeds: tuple[int, ...], steps: int = 20) -> State:
-    state, sampler = start(algorithm, numbers(), SPACE, seeds, CPU), random_sampler()
+    state, sampler = begin(algorithm, seeds=seeds), random_sampler()
     for _ in range(steps):
         update(state, sampler.meta_batch(state.noise, torch.arange(5), SIZES))
     return state

@@ -88,7 +88,7 @@ def test_round_trip(family: TaskFamily, tmp_path: Path) -> None:
             np.testing.assert_array_equal(rows.terminated, episodes.terminated[valid])
             np.testing.assert_allclose(rows.reward, episodes.reward[valid], rtol=1e-3, atol=1e-4)
             assert dataset.read_task(task).qualities[name].step == step
-        for stored, given in zip(dataset.checkpoints(task), checkpoints(task), strict=True):
+        for stored, given in zip(dataset.read_task(task).checkpoints, checkpoints(task), strict=True):
             np.testing.assert_array_equal(stored, given)
 
 
@@ -330,7 +330,7 @@ def test_data_of_another_mujoco_open_with_a_word_and_are_not_added_to(
         warnings.simplefilter("error")
         generated(env, tmp_path / "same")
     with monkeypatch.context() as patch:
-        patch.setattr("benchmark.generate.packages", lambda: now | {"mujoco": "3.1.4"})
+        patch.setattr("comrl.benchmark.generate.packages", lambda: now | {"mujoco": "3.1.4"})
         with pytest.warns(
             UserWarning, match=rf"with MuJoCo 3\.1\.4 and this is {re.escape(now['mujoco'])}: .*"
         ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -64,7 +65,7 @@ def hyperparameters(ledger: Ledger) -> pd.DataFrame | None:
         return None
     rows, named = [], set()
     for line in paper()["table6"]:
-        named.add(line["key"].removeprefix("training."))
+        named |= {key.removeprefix("training.") for key in line["key"]}
         row: dict[str, Any] = {"setting": line["label"]}
         for group, members in groups.items():
             row[group] = _values(ledger, members, line["key"])
@@ -73,24 +74,33 @@ def hyperparameters(ledger: Ledger) -> pd.DataFrame | None:
     for key in dict.fromkeys(key for run in ledger.runs for key in run.info["training"] if key not in named):
         row = {"setting": PLAIN_LABELS.get(key, key.replace("_", " "))}
         for group, members in groups.items():
-            row[group], row[f"{group}, paper"] = _values(ledger, members, f"training.{key}"), NONE
+            row[group], row[f"{group}, paper"] = _values(ledger, members, [f"training.{key}"]), NONE
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _values(ledger: Ledger, members: list[Entry], key: str) -> str:
+def _values(ledger: Ledger, members: list[Entry], keys: list[str]) -> str:
     """The distinct values of a setting over runs, as a person writes them."""
     found = []
     for run in (run for entry in members for run in entry.runs):
-        value = _transitions(ledger, run) if key == "transitions" else _lookup(run.info, key.split("."))
+        told = (_lookup(run.info, key.split(".")) for key in keys)
+        value = _transitions(ledger, run) if keys == ["transitions"] else _first(told)
         if value is not None and value not in found:
             found.append(value)
     return ", ".join(plain(value) for value in found) or NONE
 
 
+def _first(values: Iterable[Any]) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
 def _lookup(tree: Any, keys: list[str]) -> Any:
+    """The value at a path; `name(Class)` is a part that must be of that class."""
     for key in keys:
-        tree = tree.get(key) if isinstance(tree, dict) else None
+        name, _, kind = key.rstrip(")").partition("(")
+        tree = tree.get(name) if isinstance(tree, dict) else None
+        if kind and isinstance(tree, dict) and tree.get("part") != kind:
+            return None
     return tree
 
 

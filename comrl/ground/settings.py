@@ -52,6 +52,8 @@ class Setting(NamedTuple):
     paper: str
     idle: bool
     """Not read, given the tree's other values."""
+    around: tuple[str, ...] = ()
+    """The classes of the parts around the part, outermost first."""
 
 
 def idle_settings(part: Any) -> frozenset[str]:
@@ -60,16 +62,16 @@ def idle_settings(part: Any) -> frozenset[str]:
     return frozenset(own()) if own else frozenset()
 
 
-def settings_of(part: Any, path: str = "") -> Iterator[Setting]:
+def settings_of(part: Any, path: str = "", around: tuple[str, ...] = ()) -> Iterator[Setting]:
     """Every setting of a part and of its parts, outermost first."""
-    idle = idle_settings(part)
+    idle, name = idle_settings(part), type(part).__name__
     for one in fields(part):
         value, here = getattr(part, one.name), f"{path}.{one.name}".strip(".")
         if is_dataclass(value):
-            yield from settings_of(value, here)
+            yield from settings_of(value, here, (*around, name))
         else:
             says, paper = one.metadata.get("says", ""), one.metadata.get("paper", "")
-            yield Setting(here, type(part).__name__, one.name, value, says, paper, one.name in idle)
+            yield Setting(here, name, one.name, value, says, paper, one.name in idle, around)
 
 
 def used(part: Any) -> dict[str, Any]:
