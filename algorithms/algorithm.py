@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -113,19 +113,30 @@ class Control(Protocol):
         """The deterministic action: [S, N, O], [S, N, Z] -> [S, N, A]."""
 
 
-class Teachers(Protocol):
-    """Single-task learners, one for each training task, that are trained before the algorithm itself."""
+class Stage(Protocol):
+    """An algorithm that is trained before another, and what the other has of it."""
+
+    name: ClassVar[str]
+    """Where its settings stand: `<name>.<setting>`."""
+    per_task: ClassVar[bool]
+    """One model a seed and training task, which meets that task alone; else one a seed, on all of them."""
 
     @property
     def steps(self) -> int:
-        """Their gradient steps."""
+        """Its gradient steps."""
 
     @property
     def algorithm(self) -> Algorithm:
-        """What each of them is: an algorithm that meets one task alone."""
+        """What is trained."""
 
-    def teach(self, nets: Nets, batch: MetaBatch, teacher: Tensor, noise: Stream) -> MetaBatch:
-        """The batch with what they make of it; teacher: the place in their stack of each task, [S, M]."""
+    def hand_over(self, trained: Nets, nets: Nets) -> None:
+        """Copy what the next stage begins with from the trained networks into its own."""
+
+    def extend(self, trained: Nets, batch: MetaBatch, member: Tensor, noise: Stream) -> MetaBatch:
+        """The next stages' batch with what the trained networks make of it.
+
+        member: which member of their stack knows each task, [S, M].
+        """
 
 
 Nets = Mapping[str, Any]
@@ -144,16 +155,27 @@ class Algorithm:
     control: Control
     encoder_learns_from: tuple[str, ...] = ()
     """The control losses whose gradient reaches the encoder; elsewhere z is detached."""
-    teachers: Teachers | None = None
+    control_sees: Literal["query", "both"] = "query"
+    """The contexts that z comes from in training: the first draw, or both draws together."""
+    before: tuple[Stage, ...] = ()
+    """What is trained before it, one after another; each sees what the ones before it make of a batch."""
     role: Literal["method", "upper", "lower"] = "method"
     """upper and lower are the yardsticks between which scores are normalised."""
     presets: Mapping[str, Tables] = field(default_factory=dict, compare=False)
     """Values by part for a preset, laid over the preset file's: {preset: {part: {setting: value}}}."""
 
     def parts(self) -> dict[str, Any]:
-        """The parts there are by their place in the tree."""
-        found = {name: getattr(self, name) for name in ("encoder", "task_loss", "control", "teachers")}
-        return {name: part for name, part in found.items() if part is not None}
+        """The parts there are, by the first name of their settings."""
+        own = {name: getattr(self, name) for name in ("encoder", "task_loss", "control")}
+        return {name: part for name, part in own.items() if part is not None} | {
+            s.name: s for s in self.before
+        }
+
+    def with_part(self, name: str, part: Any) -> Algorithm:
+        """The algorithm with another part in the place of the one of that name."""
+        if any(stage.name == name for stage in self.before):
+            return replace(self, before=tuple(part if s.name == name else s for s in self.before))
+        return replace(self, **{name: part})
 
 
 @cache

@@ -17,7 +17,7 @@ from comrl.algorithms.stack import StackedLinear
 from comrl.datasets.transitions import Context
 from comrl.ground.errors import BadInput
 from comrl.ground.noise import Stream
-from comrl.ground.settings import BelowOne, Count, Positive, setting
+from comrl.ground.settings import BelowOne, Count, Positive, Whole, setting
 
 
 def mean_one(score: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class Attention:
     reduction: Count = setting(16, "factor by which the gate's bottleneck is narrower", paper="16 (Table 6)")
     dropout: BelowOne = setting(0.1, "share of a block's numbers dropped in training", paper="0.1 (Table 6)")
     lr: Positive = setting(1e-3, "Adam's rate at the start", paper="1e-3 points, 3e-3 bodies (Table 6)")
-    steps: Count = setting(100_000, "gradient steps after which the encoder stands still", paper="all")
+    steps: Whole = setting(100_000, "gradient steps after which the encoder stands still", paper="all")
 
     def idle(self) -> set[str]:
         """The settings of the kind of attention that is absent."""

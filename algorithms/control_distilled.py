@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,17 @@ from comrl.algorithms.stack import StackedMLP
 from comrl.datasets.transitions import Rows
 from comrl.ground.noise import Stream
 from comrl.ground.settings import Count, Positive, setting
+
+LESSON = "lesson"
+
+
+class Lesson(NamedTuple):
+    """What the BCQ agent of each row's task makes of it, for a student to imitate."""
+
+    latent: Tensor  # [S, N, L]  drawn anew; what the agent's action is decoded from
+    action: Tensor  # [S, N, A]  the decoded action
+    shift: Tensor  # [S, N, A]  the correction of that action, in (-1, 1)
+    value: Tensor  # [S, N, 1]  of the row's own action
 
 
 def imitation_error(ours: Tensor, theirs: Tensor) -> Tensor:
@@ -61,9 +72,9 @@ class Distilled:
         self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, training: Training
     ) -> Losses:
         """The three regressions on the lesson; ValueError without one."""
-        lesson = rows.lesson
+        lesson = rows.gained.get(LESSON)
         if lesson is None:
-            raise ValueError("a distilled control takes an algorithm with teachers")
+            raise ValueError("a distilled control takes an algorithm with a stage that gives lessons")
         state = {name: torch.cat([rows.obs, z[name]], -1) for name in z}
         value = nets["critic"](torch.cat([state["critic"], rows.action], -1))
         shift = nets["perturbation"](torch.cat([state["perturbation"], lesson.action], -1)).tanh()

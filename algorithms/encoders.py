@@ -14,7 +14,7 @@ from comrl.algorithms.belief import Belief, product_of_gaussians
 from comrl.algorithms.stack import StackedMLP
 from comrl.datasets.transitions import Context
 from comrl.ground.noise import Stream
-from comrl.ground.settings import Count, Positive, setting
+from comrl.ground.settings import Count, Positive, Whole, setting
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class MeanPool:
     width: Count = setting(256, "units of a hidden layer", paper="256 (Table 6)")
     depth: Count = setting(3, "hidden layers", paper="3 (Table 6)")
     lr: Positive = setting(1e-3, "Adam's rate at the start", paper="1e-3 points, 3e-3 bodies (Table 6)")
-    steps: Count = setting(100_000, "gradient steps after which the encoder stands still", paper="all")
+    steps: Whole = setting(100_000, "gradient steps after which the encoder stands still", paper="all")
 
     def latent_width(self, space: Space) -> int:
         """The width Z of the embedding."""
@@ -53,7 +53,7 @@ class GaussianProduct:
     width: Count = setting(256, "units of a hidden layer", paper="256 (Table 6)")
     depth: Count = setting(3, "hidden layers", paper="3 (Table 6)")
     lr: Positive = setting(1e-3, "Adam's rate at the start", paper="1e-3 points, 3e-3 bodies (Table 6)")
-    steps: Count = setting(100_000, "gradient steps after which the encoder stands still", paper="all")
+    steps: Whole = setting(100_000, "gradient steps after which the encoder stands still", paper="all")
     smallest_variance: Positive = setting(1e-7, "least variance of a transition's factor")
 
     def latent_width(self, space: Space) -> int:

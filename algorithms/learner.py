@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from comrl.algorithms.algorithm import Algorithm, Space, Training
+from comrl.algorithms.algorithm import Algorithm, Space, Stage, Training
 from comrl.algorithms.belief import Belief, together
 from comrl.algorithms.stack import adam, minimise, polyak
 from comrl.datasets.sampler import Sampler
@@ -19,6 +19,13 @@ from comrl.ground.errors import BadInput
 from comrl.ground.noise import Stream, derive_seed
 
 KEY_ENCODER = "encoder_key"
+
+
+class Before(NamedTuple):
+    """A stage and the networks that it trains."""
+
+    stage: Stage
+    state: State
 
 
 @dataclass
@@ -32,7 +39,7 @@ class State:
     optimiser: torch.optim.Adam
     noise: Stream  # batches, actions and dropout
     task: Tensor | None = None  # [S, 1]  the one task of each run, of single-task learners
-    teachers: State | None = None
+    before: tuple[Before, ...] = ()
     step: int = 0
 
     @property
@@ -42,30 +49,34 @@ class State:
 
     @property
     def stages(self) -> tuple[State, ...]:
-        """What is trained one after another: teachers, where there are any, and then the runs themselves."""
-        return (self,) if self.teachers is None else (self.teachers, self)
+        """What is trained one after another, the runs themselves last."""
+        return (*(earlier.state for earlier in self.before), self)
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything a resumed run needs, as tensors and plain values."""
+        """Everything that resumed runs need, all stages, as tensors and plain values."""
+        return {"stages": [stage._snapshot() for stage in self.stages]}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot of the same algorithm, training and seeds."""
+        for stage, body in zip(self.stages, snapshot["stages"], strict=True):
+            stage._restore(body)
+
+    def _snapshot(self) -> dict[str, Any]:
         body: dict[str, Any] = {
             "nets": {name: net.state_dict() for name, net in self.nets.items()},
             "step": self.step,
-            "teachers": self.teachers.snapshot() if self.teachers else None,
         }
         if not self.done:
             body |= {"optimiser": self.optimiser.state_dict(), "noise": self.noise.state()}
         return body
 
-    def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go on from a snapshot of the same algorithm, training and seeds."""
+    def _restore(self, body: dict[str, Any]) -> None:
         for name, net in self.nets.items():
-            net.load_state_dict(snapshot["nets"][name])
-        self.step = snapshot["step"]
+            net.load_state_dict(body["nets"][name])
+        self.step = body["step"]
         if not self.done:
-            self.optimiser.load_state_dict(snapshot["optimiser"])
-            self.noise.restore(snapshot["noise"])
-        if self.teachers:
-            self.teachers.restore(snapshot["teachers"])
+            self.optimiser.load_state_dict(body["optimiser"])
+            self.noise.restore(body["noise"])
 
     def draw(self, sampler: Sampler) -> MetaBatch:
         """The next batch: of random training tasks, or of each run's only one."""
@@ -100,13 +111,29 @@ def start(
     )
     noise = Stream([derive_seed(seed, "noise") for seed in seeds], device)
     state = State(algorithm, training, space, nets, optimiser, noise)
-    if algorithm.teachers:
-        taught = [(seed, task) for seed in seeds for task in space.tasks]
-        alone = [derive_seed(seed, "teacher", task) for seed, task in taught]
-        own = replace(training, steps=algorithm.teachers.steps)
-        state.teachers = start(algorithm.teachers.algorithm, own, space, alone, device)
-        state.teachers.task = torch.tensor([[task] for _, task in taught], device=device)
+    state.before = _stages(algorithm, training, space, seeds, device)
     return state
+
+
+def _stages(
+    algorithm: Algorithm, training: Training, space: Space, seeds: Sequence[int], device: torch.device
+) -> tuple[Before, ...]:
+    """Fresh networks of every stage before the algorithm, each of which sees the ones before it."""
+    found: list[Before] = []
+    for stage in algorithm.before:
+        if stage.algorithm.before:
+            raise BadInput(
+                f"stage {stage.name} has stages of its own; list them before it in {algorithm.name}"
+            )
+        tasks = [(task,) for task in space.tasks] if stage.per_task else [()]
+        members = [(seed, *task) for seed in seeds for task in tasks]
+        own = [derive_seed(seed, stage.name, *task) for seed, *task in members]
+        trained = start(stage.algorithm, replace(training, steps=stage.steps), space, own, device)
+        if stage.per_task:
+            trained.task = torch.tensor([[task] for _, task in members], device=device)
+        trained.before = tuple(found)
+        found.append(Before(stage, trained))
+    return tuple(found)
 
 
 def _refuse_unknown_losses(algorithm: Algorithm) -> None:
@@ -128,9 +155,8 @@ def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
     algorithm, nets, task_loss = state.algorithm, state.nets, state.algorithm.task_loss
     learning = state.step < algorithm.encoder.steps
     dropout = state.noise if learning else None
-    if state.teachers and algorithm.teachers:
-        place = teacher_place(state.teachers, batch.task)
-        batch = algorithm.teachers.teach(state.teachers.nets, batch, place, state.noise)
+    for stage, trained in state.before:
+        batch = stage.extend(trained.nets, batch, knowing(trained, batch.task), state.noise)
 
     def encode(name: str, context: Context) -> Belief:
         return algorithm.encoder.encode(nets[name], context, batch.params, dropout)  # [S, M, Z]
@@ -139,12 +165,13 @@ def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
     slow = task_loss is not None and task_loss.momentum is not None
     with torch.set_grad_enabled(learning):
         belief = key = encode("encoder", batch.query)
-    if state.teachers or (learning and task_loss and task_loss.compares):
+    both = algorithm.control_sees == "both"
+    if both or (learning and task_loss and task_loss.compares):
         with torch.set_grad_enabled(learning and not slow):
             key = encode(KEY_ENCODER if slow else "encoder", batch.key)
     if learning and task_loss:
         terms["task"] = task_loss.loss(belief, key)
-    if state.teachers:  # the key is a second context of the task, of relabelled transitions
+    if both:
         belief = together(belief, key)
     z = belief.sample(state.noise)  # [S, M, Z]
     z = z.repeat_interleave(batch.rows.obs.shape[1] // z.shape[1], 1)  # [S, M * B, Z]
@@ -155,12 +182,20 @@ def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
     return terms | algorithm.control.losses(nets, batch.rows, seen, noise, state.training)
 
 
-def teacher_place(teachers: State, task: Tensor) -> Tensor:
-    """Where in the teachers' stack the teacher of each seed's task is.  task: [S, M] -> [S, M]."""
-    assert teachers.task is not None
-    taught = teachers.task.view(len(task), -1)  # [S, T]
-    first = torch.arange(len(task), device=task.device)[:, None] * taught.shape[1]  # [S, 1]
-    return first + (task[..., None] == taught[:, None]).int().argmax(-1)
+def knowing(trained: State, task: Tensor) -> Tensor:
+    """Which member of an earlier stage's stack knows each seed's task.  task: [S, M] -> [S, M]."""
+    seed = torch.arange(len(task), device=task.device)[:, None]  # [S, 1]
+    if trained.task is None:
+        return seed.expand_as(task)
+    known = trained.task.view(len(task), -1)  # [S, T]
+    return seed * known.shape[1] + (task[..., None] == known[:, None]).int().argmax(-1)
+
+
+def hand_over(state: State) -> None:
+    """Begin a stage with what those before it hand over; nothing where it has begun."""
+    if state.step == 0:
+        for stage, trained in state.before:
+            stage.hand_over(trained.nets, state.nets)
 
 
 def update(state: State, batch: MetaBatch) -> dict[str, Tensor]:
@@ -169,6 +204,7 @@ def update(state: State, batch: MetaBatch) -> dict[str, Tensor]:
     [focalpp Alg. 1, lines 22-25]
     """
     nets = state.nets
+    hand_over(state)
     for group in state.optimiser.param_groups:
         left = max(0.0, 1 - state.step / group["lifetime"])
         group["lr"] = group["base"] * (left if state.training.lr_schedule == "linear" else float(left > 0))

@@ -15,7 +15,8 @@ MBML = Algorithm(
     task_loss=Triplet(margin=2.0),
     control=Distilled(),
     encoder_learns_from=("critic",),
-    teachers=BcqTeachers(),
+    control_sees="both",
+    before=(BcqTeachers(),),
 )
 
 ALGORITHMS = (MBML,)

@@ -6,15 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from comrl.algorithms.algorithm import Algorithm, Losses, Nets, Space, Training
 from comrl.algorithms.control_bcq import Bcq, decoded
+from comrl.algorithms.control_distilled import LESSON, Lesson
 from comrl.algorithms.encoders import Zeros
 from comrl.algorithms.stack import Ensemble, picked
-from comrl.datasets.transitions import Context, Lesson, MetaBatch, Rows
+from comrl.datasets.transitions import Context, MetaBatch, Rows
 from comrl.ground.noise import Stream
 from comrl.ground.settings import Count, Pair, Positive, setting
 
@@ -68,7 +70,9 @@ class Teacher:
 class BcqTeachers:
     """One `Teacher` for each training task; they teach by example, and relabel other tasks' transitions."""
 
-    teacher: Teacher = field(default_factory=Teacher)
+    name: ClassVar[str] = "teacher"
+    per_task: ClassVar[bool] = True
+    control: Teacher = field(default_factory=Teacher)
     steps: Count = setting(125_000, "gradient steps of the teachers, before the algorithm's own begin")
     reward_agreement: Positive = setting(
         0.1, "largest deviation of the models' rewards that counts as agreement, in deviations of the batch's"
@@ -80,18 +84,21 @@ class BcqTeachers:
     @property
     def algorithm(self) -> Algorithm:
         """The teacher alone with its task: nothing to infer, nothing to tell apart."""
-        return Algorithm("teacher", "teacher", Zeros(), task_loss=None, control=self.teacher)
+        return Algorithm("teacher", "teacher", Zeros(), task_loss=None, control=self.control)
 
-    def teach(self, nets: Nets, batch: MetaBatch, teacher: Tensor, noise: Stream) -> MetaBatch:
+    def hand_over(self, trained: Nets, nets: Nets) -> None:
+        """Nothing: the student begins afresh."""
+
+    def extend(self, trained: Nets, batch: MetaBatch, member: Tensor, noise: Stream) -> MetaBatch:
         """The batch with a lesson for its rows, and other tasks' relabelled transitions for its keys."""
-        key = self.relabelled(nets, batch, teacher, noise)
-        rows = batch.rows._replace(lesson=self.lesson(nets, batch.rows, teacher, noise))
-        return batch._replace(key=key, rows=rows)
+        key = self.relabelled(trained, batch, member, noise)
+        lesson = self.lesson(trained, batch.rows, member, noise)
+        return batch._replace(key=key, rows=batch.rows._replace(gained={LESSON: lesson}))
 
     @torch.no_grad()
     def lesson(self, nets: Nets, rows: Rows, teacher: Tensor, noise: Stream) -> Lesson:
         """What each row's teacher decodes from a latent, how it corrects that, and what the row is worth."""
-        propose, (stack, tasks), count = self.teacher.bcq.proposals, teacher.shape, rows.action.shape[1]
+        propose, (stack, tasks), count = self.control.bcq.proposals, teacher.shape, rows.action.shape[1]
         width = propose.latent_width(rows.action.shape[-1])
         latent = propose.bounded(noise.normal(count, width))  # [S, M * B, L]
 

@@ -198,7 +198,7 @@ def configured(
     chosen = with_tables(algorithm, settled(preset, env, "parts", algorithm))
     paths = {key: path_of(chosen, key) for key in given}
     for key, path in paths.items():
-        chosen = changed(chosen, path, given[key])
+        chosen = with_setting(chosen, path, given[key])
     idle = {one.path for one in part_settings(chosen) if one.idle}
     for key, path in paths.items():
         if path in idle:
@@ -207,6 +207,12 @@ def configured(
                 "settings are; see `bench settings`"
             )
     return chosen
+
+
+def with_setting(algorithm: Algorithm, path: str, value: Any) -> Algorithm:
+    """The algorithm with one setting of a part changed; BadInput where the value does not fit."""
+    name, _, rest = path.partition(".")
+    return algorithm.with_part(name, changed(algorithm.parts()[name], rest, value, whole=path))
 
 
 def path_of(algorithm: Algorithm, key: str) -> str:
@@ -225,7 +231,7 @@ def describe(part: Any) -> Any:
     if is_dataclass(part) and not isinstance(part, type):
         own = {one.name: describe(getattr(part, one.name)) for one in fields(part) if one.compare}
         return {"part": type(part).__name__} | own
-    return list(part) if isinstance(part, tuple) else part
+    return [describe(each) for each in part] if isinstance(part, tuple) else part
 
 
 def run_id(
@@ -239,6 +245,7 @@ def run_id(
     settled = {
         "algorithm": {name: used(part) for name, part in algorithm.parts().items()},
         "encoder_learns_from": list(algorithm.encoder_learns_from),
+        "control_sees": algorithm.control_sees,
         "name": algorithm.name,
         "training": shared,
         "env": spec.env,

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from comrl.algorithms.learner import KEY_ENCODER, State, update
+from comrl.algorithms.learner import KEY_ENCODER, State, hand_over, update
 from comrl.benchmark.checkpoint import load, save
 from comrl.benchmark.evaluate import costs_of_a_test
 from comrl.benchmark.job import Job, card, prepare_job, settings_id
@@ -50,8 +50,8 @@ def run(spec: RunSpec, data: Path, results: Path, device: torch.device) -> dict[
         cost = {
             "train_seconds": seconds[-1],
             "gradient_steps": state.step,
-            "teacher_seconds": sum(seconds[:-1]),
-            "teacher_steps": sum(stage.step for stage in state.stages[:-1]),
+            "before_seconds": sum(seconds[:-1]),
+            "before_steps": sum(stage.step for stage in state.stages[:-1]),
             "encoder_parameters": _count(state, "encoder"),
             "parameters": _count(state, ""),
         } | costs_of_a_test(state, job.sampler(job.split), job.dataset.task_set.test[0])
@@ -83,6 +83,7 @@ def train(job: Job, checkpoint: Path) -> tuple[State, pd.DataFrame, list[float]]
         curves, seconds = saved["curves"], saved["seconds"]
     sampler = job.sampler(job.split)
     for place, stage in enumerate(state.stages):
+        hand_over(stage)
         tested = stage is state
         if tested and not curves:
             curves += _curve_rows(job, state, {})
@@ -113,7 +114,8 @@ def _learn(stage: State, sampler: Sampler, bar: tqdm) -> dict[str, list[float]]:
 
 def _title(job: Job, stage: State) -> str:
     """What a progress bar is about."""
-    who = job.algorithm.label + ("" if stage.task is None else f", {stage.algorithm.label}s")
+    own = stage.algorithm is job.algorithm
+    who = job.algorithm.label + ("" if own else f", first {stage.algorithm.label}")
     seeds = " ".join(map(str, job.spec.seeds))
     return f"{who}, {job.family.label}, {job.split.label}, seeds {seeds}"
 

@@ -43,7 +43,7 @@ SHAPES = (DEFAULT_PRESET, "paper")
 
 
 def measure(device: torch.device, out: Path | None = None) -> pd.DataFrame:
-    """The bmm rate, every algorithm's update at lite and paper shapes, teachers, stepping, evaluation,
+    """The bmm rate, every algorithm's update at two presets, stages of a model a task, stepping, evaluation,
     stacked SAC against SB3; one row each.
     """
     plain, simulated = plainest(), largest_body()
@@ -53,7 +53,7 @@ def measure(device: torch.device, out: Path | None = None) -> pd.DataFrame:
     jobs.append((yardstick(), DEFAULT_PRESET, simulated))
     for algorithm, preset, family in tqdm(jobs, desc="updates", unit="algorithm"):
         rows.append(update_row(algorithm, preset, family, device, rate))
-    rows += teacher_rows(plain, device)
+    rows += stage_rows(plain, device)
     rows += stepping_rows(simulated) + evaluation_rows(simulated, device) + trainer_rows(device)
     table = pd.DataFrame(rows)
     if out:
@@ -129,22 +129,22 @@ def update_row(
     }
 
 
-def teacher_rows(family: TaskFamily, device: torch.device) -> list[dict[str, object]]:
-    """Updates a second of all training tasks' teachers as one stack, against one teacher after another."""
+def stage_rows(family: TaskFamily, device: torch.device) -> list[dict[str, object]]:
+    """Updates a second of a stage of one model a training task, as one stack against one after another."""
     training, space = resolve(DEFAULT_PRESET, family.name).training, space_of(family)
     sampler, many, rows = random_data(family, device), len(space.tasks), []
-    for known in (known for known in algorithms() if known.teachers):
+    for known in (known for known in algorithms() if any(s.per_task for s in known.before)):
         algorithm = configured(known, DEFAULT_PRESET, family.name)
 
         def updates(tasks: tuple[int, ...], algorithm: Algorithm = algorithm) -> Callable[[], object]:
-            teachers = start(algorithm, training, space._replace(tasks=tasks), SEEDS[:1], device).stages[0]
-            return lambda: update(teachers, teachers.draw(sampler))
+            first = start(algorithm, training, space._replace(tasks=tasks), SEEDS[:1], device).stages[0]
+            return lambda: update(first, first.draw(sampler))
 
         together, alone = (
             seconds(updates(space.tasks), device),
             many * seconds(updates(space.tasks[:1]), device),
         )
-        about = f"{many} teachers of {algorithm.name}, {family.name}"
+        about = f"{many} models before {algorithm.name}, {family.name}"
         rows += [
             {"what": f"{about}, one stack", "steps/s": 1 / together, "over one by one": alone / together},
             {"what": f"{about}, one by one", "steps/s": 1 / alone, "over one by one": 1.0},

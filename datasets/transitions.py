@@ -4,7 +4,8 @@ update consumes.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,17 +45,8 @@ class Rows(NamedTuple):
     next_obs: Tensor  # [S, N, O]
     alive: Tensor  # [S, N, 1]  0 where the world ended, 1 elsewhere: the horizon does not end it
     context_reward: Tensor  # [S, N, 1]  sparsified: what an encoder would see of the reward
-    lesson: Lesson | None = None
-    """What teachers say of the rows, where there are any."""
-
-
-class Lesson(NamedTuple):
-    """What the teacher of each row's task makes of it, for a student to imitate."""
-
-    latent: Tensor  # [S, N, L]  drawn anew; what the teacher's action is decoded from
-    action: Tensor  # [S, N, A]  the decoded action
-    shift: Tensor  # [S, N, A]  the correction of that action, in (-1, 1)
-    value: Tensor  # [S, N, 1]  of the row's own action
+    gained: Mapping[str, Any] = {}
+    """What the stages before make of the rows, by name: tensors [S, N, ·], or tuples of them."""
 
 
 class MetaBatch(NamedTuple):

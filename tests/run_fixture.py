@@ -17,22 +17,21 @@ from numpy.typing import NDArray
 from comrl.algorithms.algorithm import Algorithm, Space, Training
 from comrl.algorithms.learner import State, start
 from comrl.benchmark.generate import generate
-from comrl.benchmark.protocol import configured, part_settings, resolve
+from comrl.benchmark.protocol import configured, part_settings, resolve, with_setting
 from comrl.datasets.sampler import Layout, Sampler
 from comrl.datasets.splits import SplitData
 from comrl.datasets.transitions import Transitions
 from comrl.envs import Score, TaskFamily, families
 from comrl.envs.family import Array, sparsify
 from comrl.envs.rollout import rollout
-from comrl.ground.settings import changed
 
 CPU = torch.device("cpu")
 SPACE = Space(obs=3, action=2, params=2, next_obs_in_context=True, tasks=(0, 1, 2, 3, 4))
 
 
-ROOTS = {"encoder": "encoder", "attention": "encoder", "teacher": "teachers"}  # by a change's first word
+ROOTS = {"encoder": "encoder", "attention": "encoder", "teacher": "teacher"}  # by a change's first word
 ELSEWHERE = {  # where a plain name is not meant
-    "width": ("encoder", "teachers"), "depth": ("encoder",), "prior_weight": ("control", "teachers"),
+    "width": ("encoder", "teacher."), "depth": ("encoder",), "prior_weight": ("control", "teacher."),
 }  # fmt: skip
 SHARED = {one.name for one in fields(Training)}
 
@@ -58,7 +57,7 @@ def settle(algorithm: Algorithm, **changes: Any) -> tuple[Algorithm, Training]:
         for one in part_settings(chosen):
             meant = one.path.startswith(root) if root else not one.path.startswith(elsewhere)
             if one.name == leaf and meant:
-                chosen = changed(chosen, one.path, value)
+                chosen = with_setting(chosen, one.path, value)
     return chosen, shared(**{name: value for name, value in changes.items() if name in SHARED})
 
 

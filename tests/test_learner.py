@@ -131,7 +131,7 @@ def test_targets_follow_by_tau(algorithm: Algorithm) -> None:
         assert all(torch.equal(a, b) for a, b in zip(before[name], before[source], strict=True))
         for old, online, new in zip(before[name], now[source], now[name], strict=True):
             torch.testing.assert_close(new, 0.75 * old + 0.25 * online)
-    assert targets or algorithm.teachers  # who learns by imitation alone chases nothing
+    assert targets or algorithm.before  # who learns by imitation alone chases nothing
 
 
 def test_every_trained_network_moves_and_losses_are_the_ones_before_the_step() -> None:

@@ -17,8 +17,8 @@ from test_equations import close, draws
 from comrl.algorithms.algorithm import Space
 from comrl.algorithms.belief import Belief, kl_to_prior, together
 from comrl.algorithms.control_bcq import decoded
-from comrl.algorithms.control_distilled import imitation_error
-from comrl.algorithms.learner import State, teacher_place, update
+from comrl.algorithms.control_distilled import LESSON, imitation_error
+from comrl.algorithms.learner import State, knowing, update
 from comrl.algorithms.mbml import MBML
 from comrl.algorithms.stack import Ensemble, StackedMLP, picked
 from comrl.algorithms.task_losses import Triplet, triplet
@@ -79,12 +79,12 @@ def taught(**changes: Any) -> State:
 
 def test_every_teacher_meets_its_own_task_alone() -> None:
     state = begin(MBML)
-    teachers = state.teachers
-    assert teachers is not None and teachers.task is not None
+    ((_, teachers),) = state.before
+    assert teachers.task is not None
     assert teachers.task.flatten().tolist() == [0, 1, 2, 3, 4] * 2
     batch = teachers.draw(random_sampler())
     assert torch.equal(batch.task, teachers.task) and batch.query.obs.shape[2] == 0
-    place = teacher_place(teachers, torch.tensor([[3, 0], [4, 1]]))
+    place = knowing(teachers, torch.tensor([[3, 0], [4, 1]]))
     assert place.tolist() == [[3, 0], [9, 6]]
 
 
@@ -104,9 +104,9 @@ def test_a_stack_of_teachers_is_each_teacher_alone() -> None:
 def test_a_lesson_is_what_each_rows_teacher_says() -> None:
     state = taught()
     teachers, batch = state.stages[0], state.draw(random_sampler())
-    place = teacher_place(teachers, batch.task)
-    rows = BcqTeachers().teach(teachers.nets, batch, place, Stream([7, 8])).rows
-    lesson = rows.lesson
+    place = knowing(teachers, batch.task)
+    rows = BcqTeachers().extend(teachers.nets, batch, place, Stream([7, 8])).rows
+    lesson = rows.gained[LESSON]
     assert lesson is not None and float(lesson.latent.abs().max()) <= 0.5
     for s in range(2):
         for m in range(4):
@@ -126,7 +126,7 @@ def test_a_lesson_is_what_each_rows_teacher_says() -> None:
 def test_relabelled_transitions_are_the_neighbours_with_the_models_word() -> None:
     state = taught()
     teachers, batch = state.stages[0], state.draw(random_sampler())
-    place = teacher_place(teachers, batch.task)
+    place = knowing(teachers, batch.task)
     anywhere = replace(BcqTeachers(), reward_agreement=1e9, next_obs_agreement=1e9)
     key = anywhere.relabelled(teachers.nets, batch, place, Stream([7, 8]))
     for s in range(2):
@@ -143,7 +143,7 @@ def test_relabelled_transitions_are_the_neighbours_with_the_models_word() -> Non
 def test_where_models_disagree_the_tasks_own_second_draw_stands_in() -> None:
     state = taught()
     batch = state.draw(random_sampler())
-    place = teacher_place(state.stages[0], batch.task)
+    place = knowing(state.stages[0], batch.task)
     strict = replace(BcqTeachers(), reward_agreement=0.0)
     key = strict.relabelled(state.stages[0].nets, batch, place, Stream([7, 8]))
     for ours, own in zip(key.fields, batch.key.fields, strict=True):
@@ -155,7 +155,7 @@ def test_agreement_knows_no_unit_of_reward(unit: float) -> None:
     """Rewards in another unit, in data and models: the same transitions, with rewards in that unit."""
     state = taught()
     nets, batch = state.stages[0].nets, state.draw(random_sampler())
-    place = teacher_place(state.stages[0], batch.task)
+    place = knowing(state.stages[0], batch.task)
     some = replace(BcqTeachers(), reward_agreement=0.1, next_obs_agreement=0.4)
     key = some.relabelled(nets, batch, place, Stream([7, 8]))
     head = nets["model"].all.layers[-1]
@@ -199,7 +199,7 @@ def test_models_learn_what_a_task_makes_of_a_transition() -> None:
     while not teachers.done:
         update(teachers, teachers.draw(sampler))
     batch = state.draw(sampler)
-    place = teacher_place(teachers, batch.task)
+    place = knowing(teachers, batch.task)
     key = BcqTeachers().relabelled(teachers.nets, batch, place, Stream([7]))
     moved = (key.obs + 0.4 * key.action).clamp(-1.5, 1.5)
     goals = sampler.params[batch.task][:, :, None]  # the toy's parameters are its goals

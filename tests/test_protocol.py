@@ -24,6 +24,7 @@ from comrl.benchmark.protocol import (
     resolve,
     run_id,
     split_overrides,
+    with_setting,
 )
 from comrl.benchmark.settings import settings_table
 from comrl.datasets.splits import find_split
@@ -125,7 +126,7 @@ def test_layers_lie_over_one_another_and_the_table_tells_which() -> None:
         "training.meta_batch": ("2", "lite, sparse-ant-dir"),
         "control.width": ("7", "--set"),
         "control.proposals.candidates": ("10", "the part's default"),
-        "teachers.teacher.bcq.width": ("64", "preset lite"),
+        "teacher.control.bcq.width": ("64", "preset lite"),
     }
     for path, (value, origin) in told.items():
         assert (table.loc[path, "value"], table.loc[path, "from"]) == (value, origin), path
@@ -249,8 +250,8 @@ def test_an_override_reaches_the_numbers_it_names_alone() -> None:
 
 def test_parts_of_parts_have_settings_too() -> None:
     known = {one.path for one in part_settings(find_algorithm("mbml"))}
-    assert {"teachers.reward_agreement", "teachers.teacher.bcq.proposals.candidates"} <= known
-    assert not any(path.endswith((".bcq", ".teacher", ".proposals")) for path in known)
+    assert {"teacher.reward_agreement", "teacher.control.bcq.proposals.candidates"} <= known
+    assert not any(path.endswith((".bcq", ".control", ".proposals")) for path in known)
 
 
 def other_value(part: type, one: Setting) -> Any:
@@ -263,13 +264,17 @@ def other_value(part: type, one: Setting) -> Any:
 def test_every_setting_can_be_set_and_reaches_the_id_where_it_is_read(algorithm: Algorithm) -> None:
     before = configured(algorithm, "smoke", SPEC.env)
     for one in part_settings(before):
-        part = type(attrgetter(one.path.rpartition(".")[0])(before))
-        new = other_value(part, one)
-        after = changed(before, one.path, new)
-        assert attrgetter(one.path)(after) == new and changed(after, one.path, one.value) == before, one.path
+        name, _, rest = one.path.partition(".")
+        part = (
+            attrgetter(rest.rpartition(".")[0])(before.parts()[name]) if "." in rest else before.parts()[name]
+        )
+        new = other_value(type(part), one)
+        after = with_setting(before, one.path, new)
+        assert attrgetter(rest)(after.parts()[name]) == new, one.path
+        assert with_setting(after, one.path, one.value) == before, one.path
         assert (identity(after) != identity(before)) == (not one.idle), one.path
         with pytest.raises(BadInput, match=rf"setting {one.path}"):
-            changed(before, one.path, ["nonsense"])
+            with_setting(before, one.path, ["nonsense"])
 
 
 # --- the id of a run

@@ -112,7 +112,7 @@ def _transitions(ledger: Ledger, run: Run) -> int | None:
 
 
 def costs(ledger: Ledger) -> pd.DataFrame | None:
-    """Seconds, gradient steps and encoder size of every run, teachers apart, and what a test costs."""
+    """Seconds, gradient steps and encoder size of every run, stages before apart, and what a test costs."""
     rows = []
     for entry in entries(ledger):
         for run in entry.runs:
@@ -122,8 +122,8 @@ def costs(ledger: Ledger) -> pd.DataFrame | None:
                     "environment": entry.setting,
                     "algorithm": entry.label + (", online" if run.online is not None else ""),
                     "seeds": len(run.spec["seeds"]),
-                    "teachers' steps": int(cost.get("teacher_steps", 0)),
-                    "teacher_seconds": float(cost.get("teacher_seconds", 0.0)),
+                    "steps before": int(cost.get("before_steps", cost.get("teacher_steps", 0))),
+                    "before_seconds": float(cost.get("before_seconds", cost.get("before_seconds", 0.0))),
                     "gradient steps": int(cost["gradient_steps"]),
                     "train_seconds": float(cost["train_seconds"]),
                     "steps_per_second": cost["gradient_steps"] / max(cost["train_seconds"], 1e-9),
@@ -140,15 +140,15 @@ def show_costs(frame: pd.DataFrame) -> pd.DataFrame:
     """Seconds and rates, readable; a dash where nothing was done or measured."""
     shown = frame.map(number)
     shown["environment"] = once(frame["environment"])
-    taught = frame["teacher_seconds"] > 0
-    for name in ("teacher_seconds", "train_seconds"):
+    staged = frame["before_seconds"] > 0
+    for name in ("before_seconds", "train_seconds"):
         shown[name] = frame[name].map("{:.0f}".format)
-    for name in ("teachers' steps", "teacher_seconds"):
-        shown[name] = shown[name].where(taught, NONE)
+    for name in ("steps before", "before_seconds"):
+        shown[name] = shown[name].where(staged, NONE)
     shown["steps_per_second"] = frame["steps_per_second"].map("{:.1f}".format)
     return shown.rename(
         columns={
-            "teacher_seconds": "teachers, s",
+            "before_seconds": "stages before, s",
             "train_seconds": "training, s",
             "steps_per_second": "gradient steps / s",
             "infer_ms": "infer a task, ms",

@@ -16,6 +16,7 @@ Part = TypeVar("Part")
 Tables = Mapping[str, Mapping[str, Any]]
 """Values by the class of the part that has them; a table within a table is of a part's own part."""
 
+Whole = Annotated[int, pydantic.Field(ge=0)]
 Count = Annotated[int, pydantic.Field(ge=1)]
 Pair = Annotated[int, pydantic.Field(ge=2)]
 Positive = Annotated[float, pydantic.Field(gt=0)]
@@ -116,6 +117,9 @@ def with_tables(part: Part, tables: Tables) -> Part:
         value = getattr(part, one.name)
         if is_dataclass(value):
             part = replace(part, **{one.name: with_tables(value, tables)})  # type: ignore[type-var]
+        elif isinstance(value, tuple) and any(map(is_dataclass, value)):
+            inner = tuple(with_tables(each, tables) for each in value)
+            part = replace(part, **{one.name: inner})  # type: ignore[type-var]
     return _with_table(part, tables.get(type(part).__name__, {}), type(part).__name__)
 
 
