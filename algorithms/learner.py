@@ -206,7 +206,7 @@ def update(state: State, batch: MetaBatch) -> dict[str, Tensor]:
     nets = state.nets
     hand_over(state)
     for group in state.optimiser.param_groups:
-        left = max(0.0, 1 - state.step / group["lifetime"])
+        left = max(0.0, 1 - state.step / group["lifetime"]) if group["lifetime"] else 0.0
         group["lr"] = group["base"] * (left if state.training.lr_schedule == "linear" else float(left > 0))
     terms = losses(state, batch)
     minimise(torch.stack(list(terms.values())).sum(0), state.optimiser)

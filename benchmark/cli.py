@@ -246,8 +246,8 @@ def demo(arguments: Arguments) -> int:
     made = generate(
         plan["env"], arguments.data, preset=plan["preset"], overrides={}, trainer="stacked", device=device
     )
-    asked = {key: plan[key] for key in ("env", "split", "preset", "seeds", "overrides")}
-    rows = _run_all([RunSpec(algo=algo, **asked) for algo in plan["algos"]], arguments)
+    asked = {key: plan[key] for key in ("env", "split", "preset", "seeds")}
+    rows = _run_all([RunSpec(algo=algo, overrides={}, **asked) for algo in plan["algos"]], arguments)
     page = write_report(arguments.results, arguments.results / "report")
     show([made])
     show(rows)

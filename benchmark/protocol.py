@@ -83,22 +83,29 @@ def _of_each_part(body: dict[str, Any]) -> dict[str, Any]:
 def layers(preset: str, env: str, algorithm: Algorithm | None = None) -> list[Layer]:
     """The tables that hold for an environment, the last on top; BadInput where there is no such preset.
 
-    They are the preset's, its groups', its environment's, the family's own and the algorithm's own.
+    They are the preset's (and before it those of the preset it extends), its groups', its environment's, the
+    family's own and the algorithm's own.
     """
     if preset not in presets():
         raise BadInput(f"unknown preset {preset!r}; {suggestion(preset, presets())}")
-    body = presets()[preset]
-    found: list[Layer] = [(f"preset {preset}", {key: body.get(key, {}) for key in (*SECTIONS, "parts")})]
-    for name, group in body.get("groups", {}).items():
-        if env in group["environments"]:
-            found.append((f"{preset}, group {name}", group))
-    found.append((f"{preset}, {env}", body.get("env", {}).get(env, {})))
+    found = _of_the_file(preset, env)
     family = {family.name: family for family in families()}.get(env)
     if family is not None:
         found.append((f"{env} itself", family.presets.get(preset, {})))
     if algorithm is not None:
         found.append((f"{algorithm.name} itself", {"parts": algorithm.presets.get(preset, {})}))
     return [(origin, tables) for origin, tables in found if tables]
+
+
+def _of_the_file(preset: str, env: str) -> list[Layer]:
+    """The layers of a preset's file, above those of the preset that it extends."""
+    body = presets()[preset]
+    below = _of_the_file(body["extends"], env) if "extends" in body else []
+    own: list[Layer] = [(f"preset {preset}", {key: body.get(key, {}) for key in (*SECTIONS, "parts")})]
+    for name, group in body.get("groups", {}).items():
+        if env in group["environments"]:
+            own.append((f"{preset}, group {name}", group))
+    return [*below, *own, (f"{preset}, {env}", body.get("env", {}).get(env, {}))]
 
 
 def settled(preset: str, env: str, section: str, algorithm: Algorithm | None = None) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def test_options_that_the_protocol_names_exist() -> None:
         for one in part_settings(algorithm):
             known.setdefault(one.path.rpartition(".")[0], set()).add(one.name)
     named = re.findall(
-        r"`((?:training|behaviour|data|encoder|task_loss|control|teachers)[.\w]*)\.(\w+)((?:`, `\.\w+)*)",
+        r"`((?:training|behaviour|data|encoder|task_loss|control|teacher)[.\w]*)\.(\w+)((?:`, `\.\w+)*)",
         PROTOCOL,
     )
     assert {"training", "encoder", "task_loss", "control"} <= {section for section, *_ in named}

@@ -106,6 +106,9 @@ def test_presets_name_parts_that_exist_and_leave_no_class_without_numbers(preset
     tables = [body, *body.get("groups", {}).values(), *body.get("env", {}).values()]
     named = {name for table in tables for name in table.get("parts", {})}
     assert named <= part_classes()
+    if "extends" in body:
+        assert body["extends"] in presets()
+        return
     assert {"MeanPool", "Attention", "GaussianProduct", "Sac", "Bcq", "Brac"} <= set(body["parts"])
 
 

@@ -109,9 +109,8 @@ def check_probe(done: Run) -> None:
     if done.role != "method":
         assert not [name for name in probe if not name.startswith("film_")]
         return
-    assert (
-        probe["z"].shape[:2] == (2, family.tasks) and probe["z"].shape[3] == numbers_of_env(done.env).latent
-    )
+    assert probe["z"].shape[:2] == (2, family.tasks)
+    assert probe["z"].shape[3] == configured(find_algorithm(done.algo), "smoke", done.env).encoder.latent
     assert bool(np.isfinite(probe["z"]).all())
     if not isinstance(encoder, GaussianProduct):  # whose means are not squashed
         assert float(np.abs(probe["z"]).max()) < 1
