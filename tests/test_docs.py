@@ -166,7 +166,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(source)
             assert not (ROOT / f"{path}.py").exists()
-            package = importlib.import_module(str(Path(path).parent).replace("/", "."))
+            package = importlib.import_module("comrl." + str(Path(path).parent).replace("/", "."))
             patch.setattr(package, "__path__", [*package.__path__, str(file.parent)])
             modules.append((package, file.stem))
         forget()

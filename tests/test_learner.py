@@ -58,7 +58,7 @@ def test_a_snapshot_holds_tensors_and_plain_values_only() -> None:
     memory = io.BytesIO()
     torch.save(state.snapshot(), memory)
     memory.seek(0)
-    assert torch.load(memory, weights_only=True)["step"] == 2
+    assert torch.load(memory, weights_only=True)["stages"][-1]["step"] == 2
 
 
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
