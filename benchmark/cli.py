@@ -1,4 +1,4 @@
-"""The command line: bench generate-data | run | report | settings | list | verify | demo | speed."""
+"""The command line: bench generate-data | run | test | report | settings | list | verify | demo | speed."""
 
 from __future__ import annotations
 
@@ -57,6 +57,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="one stack")
     text = "online: test policies on contexts of their own too"
     sub.add_argument("--context", choices=("offline", "online"), default="offline", help=text)
+    text = "test what was trained in another way, without training it again"
+    sub = add("test", test_runs, text, "data machine")
+    sub.add_argument("--run", nargs="+", type=Path, required=True, metavar="FOLDER", help="folders of runs")
+    text = "where contexts come from: the data (offline) or the policy itself (online)"
+    sub.add_argument("--context", choices=("offline", "online"), required=True, help=text)
+    sub.add_argument("--split", metavar="SPLIT", help="offline: whose contexts (default: what it trained on)")
     sub = add("report", report, "write the tables, the figures and one HTML page", "results")
     sub.add_argument("--preset", help="which results to show where there are several presets")
     sub.add_argument("--out", type=Path, help="where to write it (default: report/ below the results)")
@@ -189,6 +195,22 @@ def _run_all(specs: Sequence[Any], arguments: Arguments) -> list[dict[str, Any]]
         show(rows)
         raise refused[0]
     return rows
+
+
+def test_runs(arguments: Arguments) -> int:
+    """Test every run that is named and print a row of each."""
+    from comrl.benchmark.run import test_folder
+    from comrl.ground.machine import prepare
+
+    if arguments.context == "online" and arguments.split:
+        raise BadInput("--split chooses offline contexts; with --context online the policy makes its own")
+    device = prepare(arguments.device, arguments.threads)
+    rows = [
+        test_folder(folder, arguments.data, device, arguments.context, arguments.split)
+        for folder in arguments.run
+    ]
+    show(rows)
+    return 0
 
 
 def report(arguments: Arguments) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from comrl.algorithms.algorithm import Algorithm, Space, Training, find_algorithm
 from comrl.algorithms.learner import State, start
@@ -64,8 +65,8 @@ class Job:
         """The split's data on the device, read once."""
         if split.name not in self.samplers:
             tasks = self.dataset.task_set
-            known = tasks.params[list(tasks.train)]
-            params = (tasks.params - known.mean(0)) / np.maximum(known.std(0), 1e-6)  # [T, P]
+            mean, std = self.standardisation
+            params = (tasks.params - mean) / std  # [T, P]
             family, seen = self.family, self.space.obs
             layout = Layout(family.obs_dim, family.action_dim, family.dynamics_differ, family.obs_dim - seen)
             data = load_split(
@@ -73,6 +74,13 @@ class Job:
             )
             self.samplers[split.name] = Sampler(data, params, layout, self.device)
         return self.samplers[split.name]
+
+    @property
+    def standardisation(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation of the training tasks' parameters: [P], [P]."""
+        tasks = self.dataset.task_set
+        known = tasks.params[list(tasks.train)]
+        return known.mean(0), np.maximum(known.std(0), 1e-6)
 
     def radius(self, split: Split) -> float | None:
         """The goal radius of a split's context: the family's, unless the run has its own."""
@@ -140,7 +148,7 @@ def card(job: Job) -> dict[str, Any]:
     return {
         "id": job.id,
         "settings_id": settings_id(job),
-        "spec": json.loads(job.spec.model_dump_json()),
+        "spec": json.loads(job.spec.model_dump_json(exclude={"context"})),
         "role": job.algorithm.role,
         "label": job.algorithm.label,
         "env_label": job.family.label,

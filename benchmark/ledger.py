@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -16,15 +14,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from comrl.benchmark.formats import Arrays, csv_bytes, csv_table, npz_arrays, npz_bytes
 from comrl.ground.discovery import suggestion
 from comrl.ground.errors import BadInput
 from comrl.ground.files import write_folder_whole
 from comrl.ground.hashing import difference, sha256
 
 FORMAT = 1
+ONLINE = "online.csv"
+WEIGHTS = "weights.pt"
+HASH = "weights_sha256"
+"""The key of the weights' hash in a run's card."""
 AGAIN = "give the command that made it again"
 APART = "train one of them again or keep it in another --results folder"
-Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -198,20 +200,36 @@ def write_run(
     returns: pd.DataFrame,
     probe: Mapping[str, NDArray[Any]],
     online: pd.DataFrame | None = None,
+    weights: bytes | None = None,
 ) -> Path:
     """Keep a run, whole or not at all; the same run writes the same bytes."""
-    files = {"curves.csv": _csv_bytes(curves), "returns.csv": _csv_bytes(returns)}
+    files: dict[str, bytes] = {"curves.csv": csv_bytes(curves), "returns.csv": csv_bytes(returns)}
     if online is not None:
-        files["online.csv"] = _csv_bytes(online)
+        files[ONLINE] = csv_bytes(online)
     if probe:
-        files["probe.npz"] = _npz_bytes(probe)
-    return _write(results / "runs" / run_name(info), "run.json", info, files)
+        files["probe.npz"] = npz_bytes(probe)
+    if weights is not None:
+        info = {**info, HASH: sha256(weights)}
+    return _write(results / "runs" / run_name(info), "run.json", info, files, weights)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of one run, compared with its hashes."""
+    return _read(folder, "run.json", run_name)[0]
+
+
+def add_test(folder: Path, name: str, table: pd.DataFrame) -> None:
+    """Keep another test of a run's policies beside the others: the folder is written anew, whole."""
+    info, files = _read(folder, "run.json", run_name)
+    weights = folder / WEIGHTS
+    files[name] = csv_bytes(table)
+    _write(folder, "run.json", info, files, weights.read_bytes() if weights.exists() else None)
 
 
 def write_portrait(results: Path, info: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Path:
     """Keep a data set's portrait, whole or not at all."""
     folder = results / "datasets" / portrait_name(info)
-    return _write(folder, "portrait.json", info, {"portrait.npz": _npz_bytes(arrays)})
+    return _write(folder, "portrait.json", info, {"portrait.npz": npz_bytes(arrays)})
 
 
 def read_ledger(results: Path) -> Ledger:
@@ -264,9 +282,9 @@ def _folders(parent: Path) -> list[Path]:
 def _read_run(path: Path) -> Run:
     info, files = _read(path, "run.json", run_name)
     try:
-        curves, returns = _csv(files["curves.csv"]), _csv(files["returns.csv"])
-        probe = _npz(files["probe.npz"]) if "probe.npz" in files else {}
-        online = _csv(files["online.csv"]) if "online.csv" in files else None
+        curves, returns = csv_table(files["curves.csv"]), csv_table(files["returns.csv"])
+        probe = npz_arrays(files["probe.npz"]) if "probe.npz" in files else {}
+        online = csv_table(files[ONLINE]) if ONLINE in files else None
         return Run(path, info, curves, returns, probe, online)
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise _unreadable(path, error) from error
@@ -275,18 +293,24 @@ def _read_run(path: Path) -> Run:
 def _read_portrait(path: Path) -> Portrait:
     info, files = _read(path, "portrait.json", portrait_name)
     try:
-        return Portrait(path, info, _npz(files["portrait.npz"]))
+        return Portrait(path, info, npz_arrays(files["portrait.npz"]))
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise _unreadable(path, error) from error
 
 
-def _write(folder: Path, card: str, info: Mapping[str, Any], files: Mapping[str, bytes]) -> Path:
-    """A folder of files and the card that says what they are and what they hash to, itself included."""
+def _write(
+    folder: Path, card: str, info: Mapping[str, Any], files: Mapping[str, bytes], weights: bytes | None = None
+) -> Path:
+    """A folder of files and the card that says what they are and what they hash to, itself included.
+
+    Weights have a hash of their own in the card and may be missing later: a report needs none.
+    """
+    extra = {} if weights is None else {WEIGHTS: weights}
     body = {**info, "format": FORMAT, "files": {name: sha256(files[name]) for name in sorted(files)}}
     body["sha256_of_card"] = _card_hash(body)
     text = json.dumps(body, indent=1, allow_nan=False) + "\n"
     with write_folder_whole(folder) as part:
-        for name, content in {**files, card: text.encode()}.items():
+        for name, content in {**files, **extra, card: text.encode()}.items():
             (part / name).write_bytes(content)
     return folder
 
@@ -318,33 +342,3 @@ def _unreadable(path: Path, error: Exception) -> BadInput:
 def _card_hash(info: Mapping[str, Any]) -> str:
     rest = {key: value for key, value in info.items() if key != "sha256_of_card"}
     return sha256(json.dumps(rest, sort_keys=True).encode())
-
-
-def _csv_bytes(frame: pd.DataFrame) -> bytes:
-    return frame.to_csv(index=False, lineterminator="\n").encode()
-
-
-def _csv(content: bytes) -> pd.DataFrame:
-    """Every number comes back to the last bit, which pandas' own reader does not promise in all versions."""
-    names, *rows = csv.reader(io.StringIO(content.decode()))
-    return pd.DataFrame({name: _column([row[i] for row in rows]) for i, name in enumerate(names)})
-
-
-def _column(cells: list[str]) -> list[Any]:
-    for kind in (int, lambda cell: float(cell or "nan")):
-        try:
-            return [kind(cell) for cell in cells]
-        except ValueError:
-            continue
-    return cells
-
-
-def _npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    out = io.BytesIO()
-    np.savez_compressed(out, **{name: np.asarray(arrays[name]) for name in sorted(arrays)})  # type: ignore[arg-type]
-    return out.getvalue()
-
-
-def _npz(content: bytes) -> Arrays:
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}

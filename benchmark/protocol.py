@@ -259,5 +259,5 @@ def run_id(
         "split": spec.split,
         "seeds": list(spec.seeds),
         "data": data_sha256,
-    } | ({"context": spec.context} if spec.context != "offline" else {})
+    }
     return hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()[:8]

@@ -14,15 +14,19 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from comrl.algorithms.algorithm import Training
 from comrl.algorithms.learner import KEY_ENCODER, State, hand_over, update
 from comrl.benchmark.checkpoint import load, save
 from comrl.benchmark.evaluate import costs_of_a_test
 from comrl.benchmark.job import Job, card, prepare_job, settings_id
-from comrl.benchmark.ledger import read_cards, run_name, write_run
+from comrl.benchmark.ledger import ONLINE, add_test, read_card, read_cards, run_name, write_run
 from comrl.benchmark.portrait import keep_portrait
 from comrl.benchmark.probe import probe
 from comrl.benchmark.protocol import RunSpec
+from comrl.benchmark.weights import as_bytes, read_weights, trained_state
 from comrl.datasets.sampler import Sampler
+from comrl.datasets.splits import find_split
+from comrl.ground.errors import BadInput
 from comrl.ground.files import locked
 
 
@@ -39,8 +43,9 @@ def run(spec: RunSpec, data: Path, results: Path, device: torch.device) -> dict[
     row = {"env": spec.env, "split": spec.split, "algo": spec.algo, "seeds": " ".join(map(str, spec.seeds))}
     _tidy(results)
     absent = tuple(seed for seed in spec.seeds if seed not in there)
+    tested = test_again(job, results) if spec.context == "online" else []
     if not absent:
-        return row | {"done": "already there"}
+        return row | {"done": f"tested online: {' '.join(tested)}" if tested else "already there"}
     job = replace(job, spec=spec.model_copy(update={"seeds": absent}))
     work = results / "work" / run_name(card(job))
     with locked(work):
@@ -56,7 +61,10 @@ def run(spec: RunSpec, data: Path, results: Path, device: torch.device) -> dict[
             "parameters": _count(state, ""),
         } | costs_of_a_test(state, job.sampler(job.split), job.dataset.task_set.test[0])
         online = job.test_online(state) if spec.context == "online" else None
-        path = write_run(results, card(job) | {"cost": cost}, curves, returns, probe(state, job), online)
+        mean, std = map(torch.from_numpy, job.standardisation)
+        weights = as_bytes(state, mean, std)
+        info = card(job) | {"cost": cost}
+        path = write_run(results, info, curves, returns, probe(state, job), online, weights)
     _tidy(results)
     score = job.family.scores[0].name
     own = returns[returns["context"] == spec.split].groupby("seed")[score].mean()
@@ -68,6 +76,55 @@ def run(spec: RunSpec, data: Path, results: Path, device: torch.device) -> dict[
         "seconds": round(sum(seconds)),
         "done": path.name,
     }
+
+
+def test_again(job: Job, results: Path) -> list[str]:
+    """Test the finished runs of this experiment on contexts of their own where they were not; their names."""
+    found = []
+    for path in sorted((results / "runs").glob(f"{job.spec.env}.{job.spec.split}.*")):
+        known = read_card(path)
+        mine = known.get("settings_id") == settings_id(job) and {*known["spec"]["seeds"]} & {*job.spec.seeds}
+        if mine and ONLINE not in known["files"]:
+            test_run(path, job, online=True)
+            found.append(path.name)
+    return found
+
+
+def test_run(path: Path, job: Job, *, online: bool, split: str | None = None) -> pd.DataFrame:
+    """Test what a run trained, without training it again, and keep the result beside it.
+
+    BadInput where the data are others than the run's, or no weights were kept.
+    """
+    known = read_card(path)
+    if known["data_sha256"] != job.dataset.sha256:
+        raise BadInput(
+            f"{path.name} was trained on other data than {job.dataset.folder} holds; test it with those"
+        )
+    state = trained_state(known, read_weights(path, known, job.device), job.device)
+    job = replace(job, spec=job.spec.model_copy(update={"seeds": tuple(known["spec"]["seeds"])}))
+    if online:
+        name, table = ONLINE, job.test_online(state)
+    else:
+        chosen = find_split(split or job.spec.split, job.family)
+        name, table = f"returns.{chosen.name}.csv", job.test(state, chosen)
+    add_test(path, name, table)
+    return table
+
+
+def test_folder(
+    path: Path, data: Path, device: torch.device, context: str, split: str | None
+) -> dict[str, Any]:
+    """Test the run in a folder; a row that sums it up."""
+    known = read_card(path)
+    read_weights(path, known, device)  # says so at once where there are none
+    spec = RunSpec(**{**known["spec"], "overrides": {}, "seeds": tuple(known["spec"]["seeds"])})
+    job = replace(prepare_job(spec, data, device), training=Training(**known["training"]))
+    table = test_run(path, job, online=context == "online", split=split)
+    score = job.family.scores[0].name
+    last = table[table["episode"] == table["episode"].max()] if context == "online" else table
+    own = last.groupby("seed")[score].mean()
+    about = {"run": path.name, "context": context, "split": split or spec.split, "score": score}
+    return about | {"mean": round(float(own.mean()), 3), "std": round(float(own.std()), 3)}
 
 
 def train(job: Job, checkpoint: Path) -> tuple[State, pd.DataFrame, list[float]]:
