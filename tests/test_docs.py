@@ -39,7 +39,7 @@ from comrl.ground.discovery import declared
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+PROTOCOL, DEPARTURES = ((ROOT / "docs" / f"{name}.md").read_text() for name in ("protocol", "departures"))
 NAMED = ("README.md", "docs/quickstart.md", "docs/data-format.md", "docs/results-format.md")
 SCRIPTED = [ROOT / name for name in NAMED]
 ENV = "sparse-point-mass"  # of the example
@@ -133,11 +133,11 @@ def test_options_that_the_protocol_names_exist() -> None:
     for algorithm in comrl.algorithms.algorithm.algorithms():
         for name in ("encoder", "task_loss", "control"):
             known[name] = known.get(name, set()) | settings(getattr(algorithm, name))
-    named = re.findall(rf"`({'|'.join(known)})\.(\w+)((?:`, `\.\w+)*)", PROTOCOL)
+    named = re.findall(rf"`({'|'.join(known)})\.(\w+)((?:`, `\.\w+)*)", PROTOCOL + DEPARTURES)
     assert {section for section, *_ in named} == set(known)
     for section, first, more in named:
         for field in [first, *re.findall(r"\.(\w+)", more)]:
-            assert field in known[section], f"docs/protocol.md names {section}.{field}"
+            assert field in known[section], f"docs/protocol.md or docs/departures.md names {section}.{field}"
 
 
 def settings(part: object) -> set[str]:
