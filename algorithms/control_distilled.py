@@ -72,7 +72,7 @@ class Distilled:
         self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, training: Training
     ) -> Losses:
         """The three regressions on the lesson; ValueError without one."""
-        lesson = rows.gained.get(LESSON)
+        lesson = (rows.gained or {}).get(LESSON)
         if lesson is None:
             raise ValueError("a distilled control takes an algorithm with a stage that gives lessons")
         state = {name: torch.cat([rows.obs, z[name]], -1) for name in z}

@@ -45,7 +45,7 @@ class Rows(NamedTuple):
     next_obs: Tensor  # [S, N, O]
     alive: Tensor  # [S, N, 1]  0 where the world ended, 1 elsewhere: the horizon does not end it
     context_reward: Tensor  # [S, N, 1]  sparsified: what an encoder would see of the reward
-    gained: Mapping[str, Any] = {}
+    gained: Mapping[str, Any] | None = None
     """What the stages before make of the rows, by name: tensors [S, N, ·], or tuples of them."""
 
 

@@ -38,7 +38,7 @@ from comrl.ground.discovery import declared
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+OPTIONS = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("protocol", "departures"))
 NAMED = ("README.md", "docs/quickstart.md", "docs/data-format.md", "docs/results-format.md")
 SCRIPTED = [ROOT / name for name in NAMED]
 ENV = "sparse-point-mass"  # of the example
@@ -135,12 +135,12 @@ def test_options_that_the_protocol_names_exist() -> None:
             known.setdefault(one.path.rpartition(".")[0], set()).add(one.name)
     named = re.findall(
         r"`((?:training|behaviour|data|encoder|task_loss|control|teacher)[.\w]*)\.(\w+)((?:`, `\.\w+)*)",
-        PROTOCOL,
+        OPTIONS,
     )
     assert {"training", "encoder", "task_loss", "control"} <= {section for section, *_ in named}
     for section, first, more in named:
         for name in [first, *re.findall(r"\.(\w+)", more)]:
-            assert name in known.get(section, ()), f"docs/protocol.md names {section}.{name}"
+            assert name in known.get(section, ()), f"docs/protocol.md or departures.md names {section}.{name}"
 
 
 # --- examples

@@ -341,8 +341,8 @@ def test_an_unknown_family_names_the_nearest_one() -> None:
 
 
 def test_a_name_declared_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from comrl.envs import errors
+    from comrl.envs import camera
 
-    monkeypatch.setattr(errors, "FAMILIES", (find_family("point-robot-wind"),), raising=False)
+    monkeypatch.setattr(camera, "FAMILIES", (find_family("point-robot-wind"),), raising=False)
     with pytest.raises(BadInput, match="'point-robot-wind' 2 times"):
         discovery.declared("comrl.envs", "FAMILIES")

@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 TAG = re.compile(r"\[(?:focal(?:pp)?|pearl|bcq|mbml) [^\]]+\]")
 PLACE = re.compile(r"\[focal(?:pp)? (?:Table|Fig\.|App\.)")  # where something is printed, not what it says
 LISTED = re.compile(
-    r"^\| (?P<tag>`\[.*?\]`|–) \| (?P<says>.+) \| `(?P<function>\S+)` \| (?P<tests>`.+`) \|$", re.M
+    r"^\| (?P<tag>`\[.*?\]`|–) \| (?P<says>[^|]+) \| \$(?P<formula>[^$|]+)\$ \| `(?P<function>\S+)`"
+    r" \| (?P<tests>`.+`) \|$",
+    re.M,
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
@@ -160,9 +161,8 @@ def test_layers_lie_over_one_another_and_the_table_tells_which() -> None:
     ],
 )
 def test_unknown_names_are_refused_with_the_nearest(ask: Any, nearest: str) -> None:
-    with pytest.raises(BadInput) as refused:
+    with pytest.raises(BadInput, match=re.escape(nearest)) as refused:
         ask()
-    assert nearest in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
@@ -238,10 +238,9 @@ def test_settings_that_cannot_be_read_are_refused(settings: list[str], words: st
         parse_overrides(settings, "training")
 
 
-def test_overrides_are_numbers_or_parts() -> None:
-    numbers, parts = split_overrides({"training.steps": 1, "data.episodes": 2, "encoder.gate": "sigmoid"})
-    assert numbers == {"training.steps": 1, "data.episodes": 2}
-    assert parts == {"encoder.gate": "sigmoid"}
+def test_overrides_are_the_protocols_or_a_parts() -> None:
+    shared, own = split_overrides({"training.steps": 1, "data.episodes": 2, "encoder.gate": "sigmoid"})
+    assert (shared, own) == ({"training.steps": 1, "data.episodes": 2}, {"encoder.gate": "sigmoid"})
 
 
 def test_an_override_reaches_the_numbers_it_names_alone() -> None:
