@@ -18,7 +18,7 @@ help:  ## list these targets
 demo: install  ## generate data, train FOCAL and FOCAL++, write the report
 	$(bin)/bench demo
 
-test: install  ## run the tests; PYTEST='-k gym' passes other arguments
+test: lint  ## lint, types and tests; PYTEST='-k gym' passes other arguments to pytest
 	$(bin)/python -m pytest $(PYTEST)
 
 lint: install  ## ruff and mypy

@@ -159,8 +159,8 @@ class Attention:
 
     def encode(self, net: AttentionNet, context: Context, params: Tensor, dropout: Stream | None) -> Belief:
         """The gated mean embedding.  [S, M, K, ·] -> [S, M, Z]."""
-        each = self.each(net, context, dropout)
-        return Belief(weighted_mean(self.weights(net, context), each) if self.batch_wise else each.mean(2))
+        each, weight = self.each(net, context, dropout), self.weights(net, context)
+        return Belief(each.mean(2) if weight is None else weighted_mean(weight, each))
 
     def each(self, net: AttentionNet, context: Context, dropout: Stream | None = None) -> Tensor:
         """One embedding a transition, bounded by tanh.  [S, M, K, ·] -> [S, M, K, Z]."""
@@ -175,8 +175,10 @@ class Attention:
         pooled = x.unflatten(1, (-1, len(tokens))).mean(2)  # [S, M * K, D]
         return net.head(pooled).tanh().unflatten(1, context.obs.shape[1:3])
 
-    def weights(self, net: AttentionNet, context: Context) -> Tensor:
-        """The batch-wise gate: one scalar a transition from a bottleneck.  [S, M, K, ·] -> [S, M, K]."""
+    def weights(self, net: AttentionNet, context: Context) -> Tensor | None:
+        """The batch-wise gate, a scalar a transition from a bottleneck; None without.  -> [S, M, K]."""
+        if not self.batch_wise:
+            return None
         x = net.gate_embed(torch.cat(context.fields, -1).flatten(1, 2)).relu()
         score = net.excite(net.squeeze(x).tanh()).view(context.obs.shape[:3])
         # departs: the authors squash each score alone, so their weights neither compare nor sum

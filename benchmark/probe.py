@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from comrl.algorithms.attention import Attention
 from comrl.algorithms.learner import KEY_ENCODER, State
 from comrl.benchmark.evaluate import draws, embed
 from comrl.benchmark.film import film
@@ -79,9 +78,10 @@ def sparsity(
     found: dict[str, Tensor | NDArray] = {}
     encoder: Any = state.algorithm.encoder
     net = state.nets["encoder"]
-    if isinstance(encoder, Attention) and encoder.batch_wise:
+    weight = encoder.weights(net, context) if hasattr(encoder, "weights") else None  # [S, M, K]
+    if weight is not None:
         found |= {
-            "gate_weight": encoder.weights(net, context).flatten(1),
+            "gate_weight": weight.flatten(1),
             "gate_nonzero": (context.reward[..., 0] != 0).flatten(1),
             "gate_absolute": absolute.flatten(1),
         }

@@ -1,4 +1,4 @@
-"""The walls of the house: who imports whom, how long a file may be, and what the project says of itself."""
+"""The walls of the house: who imports whom, how long a file may be, what the project says of itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -22,11 +22,6 @@ HOMES = {"ground": ROOT / "comrl" / "ground"} | {room: ROOT / room for room in R
 SOURCES = sorted(path for home in HOMES.values() for path in home.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-
-
-def named(paths: list[Path]) -> pytest.MarkDecorator:
-    """A test for every file."""
-    return pytest.mark.parametrize("path", paths, ids=[str(path.relative_to(ROOT)) for path in paths])
 
 
 @cache
@@ -49,60 +44,94 @@ def docstrings(path: Path) -> set[ast.AST]:
     return {node.value for node in ast.walk(tree(path)) if isinstance(node, ast.Expr)}
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_is_a_subpackage_of_the_one_import_name(room: str) -> None:
-    spec = importlib.util.find_spec(f"comrl.{room}")
-    assert spec is not None and spec.origin is not None
-    assert Path(spec.origin).resolve() == (HOMES[room] / "__init__.py").resolve()
+def offenders(paths: Iterable[Path], wrong: Callable[[Path], Iterable[str]]) -> list[str]:
+    """`file: what is wrong` for every file in which something is."""
+    return [f"{path.relative_to(ROOT)}: {what}" for path in paths for what in wrong(path)]
 
 
-@named(SOURCES)
-def test_imports_only_point_down(path: Path) -> None:
-    room = next(room for room, home in HOMES.items() if path.is_relative_to(home))
-    above = {f"comrl.{higher}" for higher in ROOMS[ROOMS.index(room) + 1 :]}
-    modules = list(imported(path))
-    assert not above & {".".join(module.split(".")[:2]) for module in modules}
-    bare = {*ROOMS, "tests"} & {module.split(".")[0] for module in modules}
-    assert not bare, f"{path} imports {bare}: the one import name is comrl"
+def within(*rooms: str) -> list[Path]:
+    return [path for path in SOURCES if any(path.is_relative_to(HOMES[room]) for room in rooms)]
 
 
-@named([path for path in SOURCES if path.name != "store.py"])
-def test_hdf5_enters_through_one_file(path: Path) -> None:
-    assert "h5py" not in {module.split(".")[0] for module in imported(path)}
+def roots(path: Path) -> set[str]:
+    """The top-level names that a file imports."""
+    return {module.split(".")[0] for module in imported(path)}
 
 
-@named([path for path in SOURCES if path.relative_to(ROOT).parts[0] == "envs"])
-def test_environments_need_no_torch(path: Path) -> None:
-    assert "torch" not in {module.split(".")[0] for module in imported(path)}
+def test_a_room_is_a_subpackage_of_the_one_import_name() -> None:
+    for room in ROOMS:
+        spec = importlib.util.find_spec(f"comrl.{room}")
+        assert spec is not None and spec.origin is not None, room
+        assert Path(spec.origin).resolve() == (HOMES[room] / "__init__.py").resolve()
 
 
-@named(SOURCES + TESTS)
-def test_files_and_functions_are_short(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 350
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.FunctionDef):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert length <= 50, f"{node.name} has {length} lines"
+def test_imports_only_point_down() -> None:
+    def upward(path: Path) -> Iterator[str]:
+        room = next(room for room, home in HOMES.items() if path.is_relative_to(home))
+        above = tuple(f"comrl.{higher}" for higher in ROOMS[ROOMS.index(room) + 1 :])
+        for module in imported(path):
+            if ".".join(module.split(".")[:2]) in above:
+                yield f"imports {module}, which is above {room}"
+
+    assert not offenders(SOURCES, upward)
 
 
-@named([path for path in SOURCES if path.relative_to(ROOT).parts[0] in ("benchmark", "algorithms")])
-def test_no_environment_is_named_in_code(path: Path) -> None:
-    check_unnamed(path, {family.name for family in declared("comrl.envs", "FAMILIES")})
+def test_the_one_import_name_is_comrl() -> None:
+    bare = {*ROOMS, "tests"}
+    assert not offenders(SOURCES + TESTS, lambda path: (f"imports {name}" for name in bare & roots(path)))
 
 
-@named([path for path in SOURCES if path.relative_to(ROOT).parts[0] == "benchmark"])
-def test_the_protocol_names_no_algorithm_in_code(path: Path) -> None:
-    check_unnamed(path, {algorithm.name for algorithm in declared("comrl.algorithms", "ALGORITHMS")})
+def test_what_enters_through_one_file_does() -> None:
+    """HDF5 through the store; no environment needs torch."""
+    others = [path for path in SOURCES if path.name != "store.py"]
+    assert not offenders(others, lambda path: {"h5py"} & roots(path))
+    assert not offenders(within("envs"), lambda path: {"torch"} & roots(path))
 
 
-def check_unnamed(path: Path, names: set[str]) -> None:
-    """No string of the code is a name, or holds one that cannot be an ordinary word."""
-    assert names
+def test_files_and_functions_are_short() -> None:
+    def long(path: Path) -> Iterator[str]:
+        lines = len(path.read_text().splitlines())
+        if lines > 350:
+            yield f"{lines} lines"
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                if length > 50:
+                    yield f"{node.name} has {length} lines"
+
+    assert not offenders(SOURCES + TESTS, long)
+
+
+def test_no_environment_is_named_in_code() -> None:
+    names = {family.name for family in declared("comrl.envs", "FAMILIES")}
+    assert names and not offenders(within("benchmark", "algorithms"), lambda path: spoken(path, names))
+
+
+def test_the_protocol_names_no_algorithm_in_code() -> None:
+    names = {algorithm.name for algorithm in declared("comrl.algorithms", "ALGORITHMS")}
+    assert names and not offenders(within("benchmark"), lambda path: spoken(path, names))
+
+
+def test_no_capability_is_asked_by_class() -> None:
+    """benchmark/ imports no class of a part: what a part can do is a method of its protocol."""
+    shared = {f"comrl.algorithms.{name}" for name in ("algorithm", "learner", "belief", "behaviour")}
+
+    def of_a_part(path: Path) -> Iterator[str]:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ImportFrom) and node.module not in shared:
+                if (node.module or "").startswith("comrl.algorithms."):
+                    yield from (alias.name for alias in node.names if alias.name[0].isupper())
+
+    assert not offenders(within("benchmark"), of_a_part)
+
+
+def spoken(path: Path, names: set[str]) -> Iterator[str]:
+    """Strings of the code that are a name, or hold one that cannot be an ordinary word."""
     prose = docstrings(path)
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in prose:
-            found = {n for n in names if n == node.value or ("-" in n and n in node.value)}
-            assert not found, f"line {node.lineno} names {', '.join(sorted(found))}; declare it as data"
+            found = {name for name in names if name == node.value or ("-" in name and name in node.value)}
+            yield from (f"line {node.lineno} names {name}; declare it as data" for name in sorted(found))
 
 
 def test_continuous_integration_runs_the_readmes_test_command() -> None:
@@ -160,7 +189,8 @@ def test_make_installs_only_once(tmp_path: Path) -> None:
         command = ["make", "--no-print-directory", "-n", "test", "PYTEST=-k gym", f"PYTHON={python}"]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 
-    assert planned() == ".venv/bin/python -m pytest -k gym\n"
+    checks = [".venv/bin/ruff check .", ".venv/bin/ruff format --check .", ".venv/bin/mypy"]
+    assert planned().splitlines() == [*checks, ".venv/bin/python -m pytest -k gym"]
     os.utime(tmp_path / "constraints.txt", (9, 9))
     assert "pip install -c constraints.txt torch" in planned()
 

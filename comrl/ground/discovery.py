@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from comrl.ground.errors import BadInput
@@ -21,12 +22,26 @@ def declared(package: str, constant: str) -> tuple[Any, ...]:
     for module in sorted(info.name for info in pkgutil.iter_modules(root.__path__)):
         found += getattr(importlib.import_module(f"{package}.{module}"), constant, ())
     for point in entry_points(group=f"comrl.{constant.lower()}"):
-        found += point.load()
+        found += _loaded(point)
     names = [part.name for part in found]
     for name in names:
         if names.count(name) > 1:
             raise BadInput(f"{constant} declares {name!r} {names.count(name)} times; rename all but one")
     return tuple(found)
+
+
+def _loaded(point: EntryPoint) -> Iterable[Any]:
+    """What a plug-in declares; nothing, and a warning that names it, where it cannot be imported."""
+    try:
+        return tuple(point.load())
+    except Exception as error:
+        home = point.dist.name if point.dist else point.value
+        warnings.warn(
+            f"the plug-in {point.name!r} of {home} is left out: {type(error).__name__}: {error}; mend or "
+            "uninstall it",
+            stacklevel=2,
+        )
+        return ()
 
 
 def by_name(parts: Iterable[Any], name: str, what: str) -> Any:
