@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
@@ -71,6 +71,22 @@ class Encoder(Protocol):
     def encode(self, net: Any, context: Context, params: Tensor, dropout: Stream | None) -> Belief:
         """The belief.  context: [S, M, K, ·], params: [S, M, P] -> [S, M, Z]; no dropout without a stream."""
 
+    def each(self, net: Any, context: Context) -> Tensor:
+        """One embedding a transition, or its mean where that is uncertain.  [S, M, K, ·] -> [S, M, K, Z]."""
+
+
+class Evidence(NamedTuple):
+    """What a task loss may look at."""
+
+    query: Belief  # [S, M, Z]  from the first context draw of each task, with gradient
+    key: Belief  # [S, M, Z]  from the second, where the loss compares; else the query's
+    batch: MetaBatch
+    nets: Nets
+    """The loss's own networks."""
+    each: Callable[[Context], Tensor]
+    """One embedding a transition, with gradient.  [S, M, K, ·] -> [S, M, K, Z]."""
+    noise: Stream
+
 
 class TaskLoss(Protocol):
     """What the encoder learns from besides control."""
@@ -82,8 +98,17 @@ class TaskLoss(Protocol):
     def momentum(self) -> float | None:
         """Momentum of the key encoder; None where the query encoder makes the keys, with gradient."""
 
-    def loss(self, query: Belief, key: Belief) -> Tensor:
-        """Beliefs from two context draws of M distinct tasks: [S, M, Z], [S, M, Z] -> [S]."""
+    def build(self, space: Space, latent: int, stream: Stream) -> dict[str, nn.Module]:
+        """Its own networks by name; none for most."""
+
+    def rates(self) -> dict[str, float]:
+        """The learning rate of each of its networks, which learn as long as the encoder does."""
+
+    def losses(self, seen: Evidence) -> Losses:
+        """`task`, which trains the encoder, and the loss of every network of its own, [S] each.
+
+        Other names are metrics: kept in the curves and not minimised.
+        """
 
 
 class Control(Protocol):
@@ -105,8 +130,9 @@ class Control(Protocol):
     def losses(
         self, nets: Nets, rows: Rows, z: Mapping[str, Tensor], noise: Tensor, training: Training
     ) -> Losses:
-        """One loss [S] per trained network, which alone it trains; z: the rows' embedding as each loss
-        sees it, noise: [S, N, noise_width].
+        """One loss [S] per trained network, which alone it trains; other names are metrics [S].
+
+        z: the rows' embedding as each loss sees it, noise: [S, N, noise_width].
         """
 
     def act(self, nets: Nets, obs: Tensor, z: Tensor) -> Tensor:

@@ -185,6 +185,7 @@ class Bcq:
             "critic": critic_loss(q, reward, rows.alive, next_value, training.discount),
             "vae": vae_loss(copied, rows.action, mean, log_std, self.prior_weight),
             "perturbation": -climbed.mean((1, 2)),
+            "mean_q": q.detach().mean((0, 2, 3)),
         }
 
     def act(self, nets: Nets, obs: Tensor, z: Tensor) -> Tensor:

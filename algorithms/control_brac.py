@@ -174,6 +174,8 @@ class Brac:
             | divergence.losses
             | {
                 "policy": losses["policy"] + price.mean((1, 2)),
+                "mean_strength": strength.flatten(),
+                "mean_divergence": divergence.price.detach().mean((1, 2)),
                 "strength": strength_loss(
                     nets["strength"][0], divergence.price, self.target_divergence, self.strength_max
                 ),

@@ -117,6 +117,8 @@ class Sac:
                 nets["value"](state["value"]), q_min - toll, drawn.log_prob, self.temperature
             ),
             "policy": policy_loss(drawn, q_min, self.temperature, self.shrink),
+            "mean_q": q.detach().mean((0, 2, 3)),
+            "log_prob": drawn.log_prob.detach().mean((1, 2)),
         }
 
     def act(self, nets: Nets, obs: Tensor, z: Tensor) -> Tensor:

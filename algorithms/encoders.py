@@ -17,6 +17,11 @@ from comrl.ground.noise import Stream
 from comrl.ground.settings import Count, Positive, Whole, setting
 
 
+def no_embedding(part: object, net: nn.Module, context: Context) -> Tensor:
+    """What an encoder that does not read its context makes of a transition: [S, M, K, 0]."""
+    return context.obs[..., :0]
+
+
 @dataclass(frozen=True)
 class MeanPool:
     """The mean of every transition's embedding by an MLP with tanh output. [focalpp eq. 11]"""
@@ -66,9 +71,18 @@ class GaussianProduct:
 
     def encode(self, net: nn.Module, context: Context, params: Tensor, dropout: Stream | None) -> Belief:
         """The product of all transitions' factors.  [S, M, K, ·] -> [S, M, Z]."""
+        mean, logit = self._factors(net, context)
+        return product_of_gaussians(mean, functional.softplus(logit).clamp_min(self.smallest_variance))
+
+    def each(self, net: nn.Module, context: Context) -> Tensor:
+        """The mean of every transition's factor.  [S, M, K, ·] -> [S, M, K, Z]."""
+        return self._factors(net, context)[0]
+
+    def _factors(self, net: nn.Module, context: Context) -> tuple[Tensor, Tensor]:
+        """Mean and variance's logit of every transition's factor.  [S, M, K, ·] -> [S, M, K, Z] each."""
         x = torch.cat(context.fields, -1)  # [S, M, K, C]
         mean, logit = net(x.flatten(1, 2)).unflatten(1, x.shape[1:3]).chunk(2, -1)
-        return product_of_gaussians(mean, functional.softplus(logit).clamp_min(self.smallest_variance))
+        return mean, logit
 
 
 @dataclass(frozen=True)
@@ -90,6 +104,8 @@ class TrueParams:
         """The parameters as they are: [S, M, P]."""
         return Belief(params)
 
+    each = no_embedding
+
 
 @dataclass(frozen=True)
 class Zeros:
@@ -109,3 +125,5 @@ class Zeros:
     def encode(self, net: nn.Module, context: Context, params: Tensor, dropout: Stream | None) -> Belief:
         """Zeros: [S, M, 1]."""
         return Belief(params.new_zeros(*params.shape[:2], 1))
+
+    each = no_embedding

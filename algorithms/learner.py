@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from comrl.algorithms.algorithm import Algorithm, Space, Stage, Training
+from comrl.algorithms.algorithm import Algorithm, Evidence, Space, Stage, Training
 from comrl.algorithms.belief import Belief, together
 from comrl.algorithms.stack import adam, minimise, polyak
 from comrl.datasets.sampler import Sampler
@@ -96,13 +97,24 @@ def start(
     init = Stream([derive_seed(seed, "init") for seed in seeds])
     nets: dict[str, Any] = {"encoder": algorithm.encoder.build(space, init)}
     nets |= algorithm.control.build(space, algorithm.encoder.latent_width(space), init)
-    if algorithm.task_loss and algorithm.task_loss.momentum is not None:
+    task_loss = algorithm.task_loss
+    rates: dict[str, float] = {}
+    if task_loss:
+        own = task_loss.build(space, algorithm.encoder.latent_width(space), init)
+        if taken := {"encoder", KEY_ENCODER, *nets} & own.keys():
+            raise BadInput(
+                f"{algorithm.name}: its task loss and its control both have a network {min(taken)!r}"
+            )
+        nets |= own
+        rates |= task_loss.rates()
+    lifetimes = dict.fromkeys(("encoder", *rates), algorithm.encoder.steps)
+    if task_loss and task_loss.momentum is not None:
         nets[KEY_ENCODER] = algorithm.encoder.build(space, init)
         nets[KEY_ENCODER].load_state_dict(nets["encoder"].state_dict())
     nets = {name: net.to(device) for name, net in nets.items()}
-    rates = {"encoder": algorithm.encoder.lr} if list(nets["encoder"].parameters()) else {}
+    if list(nets["encoder"].parameters()):
+        rates = {"encoder": algorithm.encoder.lr} | rates
     rates |= algorithm.control.rates()
-    lifetimes = {"encoder": algorithm.encoder.steps}
     optimiser = adam(
         [
             (nets[name], {"lr": rate, "base": rate, "lifetime": lifetimes.get(name, training.steps)})
@@ -147,8 +159,15 @@ def _refuse_unknown_losses(algorithm: Algorithm) -> None:
             )
 
 
-def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
-    """Every loss of the update, [S] each, none of which reaches another's networks.
+class Terms(NamedTuple):
+    """What an update minimises, and what it reports besides: {name: [S]} each."""
+
+    losses: dict[str, Tensor]
+    metrics: dict[str, Tensor]
+
+
+def losses(state: State, batch: MetaBatch) -> Terms:
+    """Every loss of the update, none of which reaches another's networks, and every metric.
 
     [focalpp Alg. 1, lines 12-21]
     """
@@ -161,7 +180,7 @@ def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
     def encode(name: str, context: Context) -> Belief:
         return algorithm.encoder.encode(nets[name], context, batch.params, dropout)  # [S, M, Z]
 
-    terms = {}
+    found: dict[str, Tensor] = {}
     slow = task_loss is not None and task_loss.momentum is not None
     with torch.set_grad_enabled(learning):
         belief = key = encode("encoder", batch.query)
@@ -170,7 +189,9 @@ def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
         with torch.set_grad_enabled(learning and not slow):
             key = encode(KEY_ENCODER if slow else "encoder", batch.key)
     if learning and task_loss:
-        terms["task"] = task_loss.loss(belief, key)
+        own = {name: nets[name] for name in task_loss.rates()}
+        each = partial(algorithm.encoder.each, nets["encoder"])
+        found |= task_loss.losses(Evidence(belief, key, batch, own, each, state.noise))
     if both:
         belief = together(belief, key)
     z = belief.sample(state.noise)  # [S, M, Z]
@@ -179,7 +200,12 @@ def losses(state: State, batch: MetaBatch) -> dict[str, Tensor]:
     seen = {name: z if name in joint else z.detach() for name in algorithm.control.rates()}
     width = algorithm.control.noise_width(state.space)
     noise = state.noise.normal(batch.rows.action.shape[1], width)  # [S, M * B, width]
-    return terms | algorithm.control.losses(nets, batch.rows, seen, noise, state.training)
+    found |= algorithm.control.losses(nets, batch.rows, seen, noise, state.training)
+    minimised = {"task", *algorithm.control.rates(), *(task_loss.rates() if task_loss else ())}
+    return Terms(
+        {name: term for name, term in found.items() if name in minimised},
+        {name: term for name, term in found.items() if name not in minimised},
+    )
 
 
 def knowing(trained: State, task: Tensor) -> Tensor:
@@ -198,8 +224,8 @@ def hand_over(state: State) -> None:
             stage.hand_over(trained.nets, state.nets)
 
 
-def update(state: State, batch: MetaBatch) -> dict[str, Tensor]:
-    """One step of every network; the losses before it, detached: {name: [S]}.
+def update(state: State, batch: MetaBatch) -> Terms:
+    """One step of every network; the losses before it, detached, and the metrics.
 
     [focalpp Alg. 1, lines 22-25]
     """
@@ -209,12 +235,12 @@ def update(state: State, batch: MetaBatch) -> dict[str, Tensor]:
         left = max(0.0, 1 - state.step / group["lifetime"]) if group["lifetime"] else 0.0
         group["lr"] = group["base"] * (left if state.training.lr_schedule == "linear" else float(left > 0))
     terms = losses(state, batch)
-    minimise(torch.stack(list(terms.values())).sum(0), state.optimiser)
+    minimise(torch.stack(list(terms.losses.values())).sum(0), state.optimiser)
     for name in nets:
         if name.endswith("_target"):
             polyak(nets[name], nets[name.removesuffix("_target")], state.algorithm.control.tau)
     task_loss = state.algorithm.task_loss
-    if "task" in terms and task_loss and task_loss.momentum is not None:
+    if "task" in terms.losses and task_loss and task_loss.momentum is not None:
         polyak(nets[KEY_ENCODER], nets["encoder"], 1 - task_loss.momentum)
     state.step += 1
-    return {name: loss.detach() for name, loss in terms.items()}
+    return Terms({name: loss.detach() for name, loss in terms.losses.items()}, terms.metrics)

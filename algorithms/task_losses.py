@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from comrl.algorithms.algorithm import Evidence, Losses, Space
 from comrl.algorithms.belief import Belief, gaussian_divergence, kl_to_prior, together
+from comrl.ground.noise import Stream
 from comrl.ground.settings import BelowOne, Count, NonNegative, Positive, setting
 
 
@@ -54,6 +56,22 @@ def triplet(anchor: Belief, own: Belief, margin: float) -> Tensor:
     return (gap + margin).clamp_min(0).mean(-1)
 
 
+def contrast_accuracy(query: Tensor, key: Tensor) -> Tensor:
+    """The share of queries whose own key is the nearest by dot product.  [S, M, Z], [S, M, Z] -> [S]."""
+    nearest = (query @ key.transpose(1, 2)).argmax(-1)  # [S, M]
+    return (nearest == torch.arange(query.shape[1], device=query.device)).to(query.dtype).mean(-1)
+
+
+def without_networks(part: object, space: Space, latent: int, stream: Stream) -> dict[str, nn.Module]:
+    """The networks of a task loss that has none."""
+    return {}
+
+
+def without_rates(part: object) -> dict[str, float]:
+    """Their learning rates."""
+    return {}
+
+
 @dataclass(frozen=True)
 class DistanceMetric:
     """FOCAL's metric learning. [focal distance metric]
@@ -70,16 +88,17 @@ class DistanceMetric:
     mean_over_dims: bool = setting(False, "a mean over latent dimensions, as in the authors' code")
     momentum: ClassVar[None] = None
     compares: ClassVar[bool] = True
+    build, rates = without_networks, without_rates
 
-    def loss(self, query: Belief, key: Belief) -> Tensor:
-        """[S, M, Z], [S, M, Z] -> [S]."""
-        scale = query.mean.shape[-1] ** -0.5 if self.mean_over_dims else 1.0
-        first, second = query.mean * scale, key.mean * scale
+    def losses(self, seen: Evidence) -> Losses:
+        """The metric loss of both draws' embeddings."""
+        scale = seen.query.mean.shape[-1] ** -0.5 if self.mean_over_dims else 1.0
+        first, second = seen.query.mean * scale, seen.key.mean * scale
         loss = distance_metric(first, second, power=self.power, eps=self.eps, push=self.push)
         if self.root:
             pull = (first - second).square().sum(-1)  # [S, M]
             loss = loss - pull.mean(-1) + (pull + 1e-3).sqrt().mean(-1)
-        return self.weight * loss
+        return {"task": self.weight * loss}
 
 
 @dataclass(frozen=True)
@@ -89,10 +108,15 @@ class MomentumContrast:
     temperature: Positive = setting(0.5, "temperature of the softmax over keys", paper="0.5 (Table 6)")
     momentum: BelowOne = setting(0.9, "share that the key encoder keeps a step", paper="0.9 (Table 6)")
     compares: ClassVar[bool] = True
+    build, rates = without_networks, without_rates
 
-    def loss(self, query: Belief, key: Belief) -> Tensor:
-        """[S, M, Z], [S, M, Z] -> [S]."""
-        return matrix_contrast(query.mean, key.mean, temperature=self.temperature)
+    def losses(self, seen: Evidence) -> Losses:
+        """The contrast, and the share of queries whose nearest key is their own."""
+        query, key = seen.query.mean, seen.key.mean
+        return {
+            "task": matrix_contrast(query, key, temperature=self.temperature),
+            "accuracy": contrast_accuracy(query.detach(), key.detach()),
+        }
 
 
 @dataclass(frozen=True)
@@ -102,10 +126,12 @@ class KLToPrior:
     prior_weight: NonNegative = setting(0.1, "weight of the divergence from the prior, an encoder loss a nat")
     momentum: ClassVar[None] = None
     compares: ClassVar[bool] = False
+    build, rates = without_networks, without_rates
 
-    def loss(self, query: Belief, key: Belief) -> Tensor:
-        """[S, M, Z] -> [S]; the second draw plays no part."""
-        return self.prior_weight * kl_to_prior(query)
+    def losses(self, seen: Evidence) -> Losses:
+        """The first draw's divergence from the prior, and what it is in nats."""
+        nats = kl_to_prior(seen.query)
+        return {"task": self.prior_weight * nats, "prior_nats": nats.detach()}
 
 
 @dataclass(frozen=True)
@@ -117,8 +143,10 @@ class Triplet:
     prior_weight: NonNegative = setting(0.1, "weight of the divergence from the prior, an encoder loss a nat")
     momentum: ClassVar[None] = None
     compares: ClassVar[bool] = True
+    build, rates = without_networks, without_rates
 
-    def loss(self, query: Belief, key: Belief) -> Tensor:
-        """The query is a task's own context, the key the relabelled one.  [S, M, Z], [S, M, Z] -> [S]."""
-        bottleneck = kl_to_prior(together(query, key))
-        return self.prior_weight * (bottleneck + self.weight * triplet(key, query, self.margin))
+    def losses(self, seen: Evidence) -> Losses:
+        """The query is a task's own context, the key the relabelled one."""
+        bottleneck = kl_to_prior(together(seen.query, seen.key))
+        loss = triplet(seen.key, seen.query, self.margin)
+        return {"task": self.prior_weight * (bottleneck + self.weight * loss), "triplet": loss.detach()}

@@ -37,11 +37,19 @@ def probe(state: State, job: Job) -> Arrays:
     stream = Stream(seeds, sampler.packed.device)
     found |= embeddings(state, sampler, tasks, stream)
     radius = job.radius(job.split)
-    if radius is not None and hasattr(state.algorithm.encoder, "each"):
+    if radius is not None and certain(state, sampler, tasks):
         found |= sparsity(state, sampler, family, tasks, radius, stream)
     return {
         name: np.asarray(value.cpu() if isinstance(value, Tensor) else value) for name, value in found.items()
     }
+
+
+@torch.no_grad()
+def certain(state: State, sampler: Sampler, tasks: TaskSet) -> bool:
+    """Whether a context has one embedding, and not a Gaussian of them."""
+    stream = Stream([0 for _ in state.noise.generators], sampler.packed.device)
+    context, params = draws(sampler, tasks.train[:1], stream, 2)
+    return state.algorithm.encoder.encode(state.nets["encoder"], context, params, None).variance is None
 
 
 def embeddings(state: State, sampler: Sampler, tasks: TaskSet, stream: Stream) -> dict[str, Tensor]:

@@ -159,12 +159,14 @@ def train(job: Job, checkpoint: Path) -> tuple[State, pd.DataFrame, list[float]]
 
 
 def _learn(stage: State, sampler: Sampler, bar: tqdm) -> dict[str, list[float]]:
-    """Updates until the next test, or the last; the mean of every loss over them: [S]."""
+    """Updates until the next test, or the last; the mean of every loss and metric over them: [S]."""
     training = stage.training
     seen: dict[str, list[torch.Tensor]] = {}
     for _ in range(min(training.eval_every - stage.step % training.eval_every, training.steps - stage.step)):
-        for name, loss in update(stage, stage.draw(sampler)).items():
-            seen.setdefault(name, []).append(loss)
+        losses, metrics = update(stage, stage.draw(sampler))
+        named = {f"loss_{name}": value for name, value in losses.items()} | metrics
+        for name, value in named.items():
+            seen.setdefault(name, []).append(value)
         bar.update()
     return {name: torch.stack(each).mean(0).tolist() for name, each in seen.items()}
 
@@ -177,14 +179,14 @@ def _title(job: Job, stage: State) -> str:
     return f"{who}, {job.family.label}, {job.split.label}, seeds {seeds}"
 
 
-def _curve_rows(job: Job, state: State, losses: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """One row a seed: mean test returns at this step, and mean losses since the last."""
+def _curve_rows(job: Job, state: State, learned: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """One row a seed: mean test returns at this step, and mean losses and metrics since the last."""
     scores = [score.name for score in job.family.scores]
     means = job.test(state, job.split).groupby("seed")[scores].mean()
     return [
         {"seed": seed, "step": state.step}
         | {name: float(means.loc[seed, name]) for name in scores}
-        | {f"loss_{name}": values[member] for name, values in losses.items()}
+        | {name: values[member] for name, values in learned.items()}
         for member, seed in enumerate(job.spec.seeds)
     ]
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from comrl.algorithms.algorithm import Algorithm, Space, Training
+from comrl.algorithms.algorithm import Algorithm, Evidence, Space, Training
+from comrl.algorithms.belief import Belief
 from comrl.algorithms.learner import State, start
 from comrl.benchmark.generate import generate
 from comrl.benchmark.protocol import configured, part_settings, resolve, with_setting
@@ -24,6 +25,7 @@ from comrl.datasets.transitions import Transitions
 from comrl.envs import Score, TaskFamily, families
 from comrl.envs.family import Array, sparsify
 from comrl.envs.rollout import rollout
+from comrl.ground.noise import Stream
 
 CPU = torch.device("cpu")
 SPACE = Space(obs=3, action=2, params=2, next_obs_in_context=True, tasks=(0, 1, 2, 3, 4))
@@ -66,6 +68,11 @@ def begin(
 ) -> State:
     """A stack of seeds at step 0, at smoke with changes."""
     return start(*settle(algorithm, **changes), space, seeds, CPU)
+
+
+def evidence(query: Belief, key: Belief) -> Evidence:
+    """Two beliefs and nothing else for a task loss to look at."""
+    return Evidence(query, key, None, {}, lambda context: context.obs, Stream([0]))  # type: ignore[arg-type]
 
 
 def random_split(tasks: int, rows: list[int], obs: int, action: int, seed: int = 0) -> SplitData:

@@ -50,7 +50,7 @@ def encode(state: State, context: Context, batch: MetaBatch, dropout: Stream | N
 @pytest.mark.parametrize("next_obs", [True, False])
 def test_losses_are_one_finite_number_a_member(algorithm: Algorithm, next_obs: bool) -> None:
     state, batch = begun(algorithm, SPACE._replace(next_obs_in_context=next_obs))
-    found = losses(state, batch)
+    found = losses(state, batch).losses
     expected = {*state.algorithm.control.rates()} | ({"task"} if algorithm.task_loss else set())
     assert found.keys() == expected
     assert all(loss.shape == (len(SEEDS),) and bool(loss.isfinite().all()) for loss in found.values())
@@ -83,7 +83,7 @@ def test_a_loss_reaches_its_own_networks_alone(algorithm: Algorithm, joint: tupl
     """The encoder learns from the task loss and from the control losses named; targets and keys from none."""
     state, batch = begun(replace(algorithm, encoder_learns_from=joint))
     learns = bool(list(state.nets["encoder"].parameters()))
-    for name, loss in losses(state, batch).items():
+    for name, loss in losses(state, batch).losses.items():
         if name == "task":
             assert reached(state, loss) == {"encoder"}
         else:
@@ -105,7 +105,7 @@ def test_gradients_are_contiguous(algorithm: Algorithm) -> None:
         state = begin(algorithm, seeds=seeds)
         batch = random_sampler().meta_batch(state.noise, torch.arange(5), SIZES)
         params = [p for group in state.optimiser.param_groups for p in group["params"]]
-        gradients = torch.autograd.grad(torch.stack(list(losses(state, batch).values())).sum(), params)
+        gradients = torch.autograd.grad(torch.stack(list(losses(state, batch).losses.values())).sum(), params)
         assert all(gradient.is_contiguous() for gradient in gradients)
 
 
@@ -193,7 +193,7 @@ def context(seed: int = 0) -> Context:
 )
 def test_every_option_of_attention_trains(part: Attention) -> None:
     state, batch = begun(replace(find_algorithm("focalpp"), encoder=part))
-    assert all(bool(loss.isfinite().all()) for loss in losses(state, batch).values())
+    assert all(bool(loss.isfinite().all()) for loss in losses(state, batch).losses.values())
     for parameter in state.nets["encoder"].parameters():
         assert bool(parameter.isfinite().all())
     if part.batch_wise:
@@ -207,7 +207,7 @@ def test_every_option_of_attention_trains(part: Attention) -> None:
 def test_every_option_of_the_distance_metric_trains(options: dict[str, object]) -> None:
     task_loss = DistanceMetric(**options)  # type: ignore[arg-type]
     state, batch = begun(replace(find_algorithm("focal"), task_loss=task_loss))
-    assert reached(state, losses(state, batch)["task"]) == {"encoder"}
+    assert reached(state, losses(state, batch).losses["task"]) == {"encoder"}
 
 
 @pytest.mark.parametrize("gate", ["mean_one", "sigmoid"])

@@ -184,7 +184,7 @@ def test_a_loss_reaches_its_own_network_alone(
     options: dict[str, Any], joint: tuple[str, ...], kind: str
 ) -> None:
     state, batch = begun(replace(focal(**options), encoder_learns_from=joint), **ON[kind])
-    found = losses(state, batch)
+    found = losses(state, batch).losses
     assert found.keys() == {"task", *state.algorithm.control.rates()}
     for name, loss in found.items():
         assert loss.shape == (len(SEEDS),) and bool(loss.isfinite().all())
@@ -216,7 +216,7 @@ def test_the_policy_climbs_as_sac_less_strength_times_divergence() -> None:
     def terms(**options: Any) -> dict[str, torch.Tensor]:
         state.noise.restore(before)
         state.algorithm = replace(state.algorithm, control=replace(usual, **options))
-        return losses(state, batch)
+        return losses(state, batch).losses
 
     plain, paying = terms(penalty=0.0, clamp="hard"), terms(clamp="hard", value_penalty=True)
     strength = state.nets["strength"][0].detach().exp().flatten()

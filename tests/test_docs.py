@@ -24,6 +24,7 @@ import pytest
 import test_envs
 import torch
 from data_fixture import put_data_set
+from run_fixture import evidence
 
 import comrl.algorithms.algorithm
 import comrl.datasets.splits
@@ -125,7 +126,7 @@ def check_names(given: dict[str, object], command: str) -> None:
 def test_the_readme_and_the_quickstart_have_commands() -> None:
     assert commands(ROOT / "README.md", "bench")
     given = {words[0] for words in commands(ROOT / "docs" / "quickstart.md", "bench")}
-    assert given == {"generate-data", "verify", "run", "report", "list"}
+    assert given == {"generate-data", "verify", "run", "test", "report", "list", "settings"}
 
 
 def test_options_that_the_protocol_names_exist() -> None:
@@ -246,11 +247,14 @@ def test_the_example_environment_has_single_tasks(examples: Path) -> None:
 def test_the_example_algorithms_do_what_they_say(made: Made) -> None:
     query, key = (Belief(z) for z in torch.randn(2, 2, 4, 3, generator=torch.Generator().manual_seed(0)))
     find = comrl.algorithms.algorithm.find_algorithm
-    loss, single = (find(name).task_loss.loss for name in ("focal-two-way", "focalpp"))
+    parts = [find(name).task_loss.losses for name in ("focal-two-way", "focalpp")]
+    loss, single = ((lambda q, k, of=of: of(evidence(q, k))["task"]) for of in parts)
     torch.testing.assert_close(loss(query, key), loss(key, query))
     torch.testing.assert_close(2 * loss(query, key), single(query, key) + single(key, query))
     for run in read_ledger(made.results).runs:
-        assert np.isfinite(run.curves.drop(columns="loss_task").iloc[2:].to_numpy()).all()
+        assert np.isfinite(
+            run.curves.drop(columns=["loss_task", "asymmetry"], errors="ignore").iloc[2:].to_numpy()
+        ).all()
         assert run.probe["z"].shape == (2, 12, 32, 3)
         assert np.isfinite(run.probe["sparsity_variance"]).all()
     card = json.loads((made.run("focal-max", "mixed") / "run.json").read_text())
@@ -318,6 +322,8 @@ def test_scripts_run(page: Path, made: Made, tmp_path: Path, monkeypatch: pytest
     put_data_set(tmp_path / "data", comrl.envs.family.find_family("sparse-point-robot"))
     shutil.copytree(made.results, tmp_path / "results")
     monkeypatch.chdir(tmp_path)
+    run = ["run", "--algo", "focal", "--env", "sparse-point-robot", "--preset", "smoke", "--seeds", "0"]
+    assert main([*run, "--threads", "1"]) == 0
     assert blocks(page, "python")
     for script in blocks(page, "python"):
         exec(compile(script, page.name, "exec"), {"__name__": "script"})

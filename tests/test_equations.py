@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from run_fixture import evidence
 from scipy import integrate, optimize, stats
 
 from comrl.algorithms.algorithm import Space
@@ -67,7 +68,7 @@ def test_matrix_contrast(seed: int, scale: float, tasks: int, temperature: float
     close(ours, [oracles.contrast(query[s], key[s], temperature) for s in range(2)])
     close(ours, [oracles.contrast_by_trace(query[s], key[s], temperature) for s in range(2)])
     part = MomentumContrast(temperature=temperature)
-    assert torch.equal(ours, part.loss(Belief(query), Belief(key)))
+    assert torch.equal(ours, part.losses(evidence(Belief(query), Belief(key)))["task"])
 
 
 @given(st.integers(0, 2**32), st.integers(2, 5), st.sampled_from([1, 2, 3]), st.floats(1e-3, 1))
@@ -77,8 +78,11 @@ def test_distance_metric(seed: int, tasks: int, power: int, eps: float) -> None:
     loops = [oracles.distance_metric(first[s], second[s], power, eps) for s in range(2)]
     close(ours, loops)
     draws_of_both = Belief(first), Belief(second)
-    close(DistanceMetric(power=power, eps=eps, weight=2.5).loss(*draws_of_both), 2.5 * np.array(loops))
-    both = DistanceMetric(power=power, eps=eps, push=3.0).loss(*draws_of_both)
+    close(
+        DistanceMetric(power=power, eps=eps, weight=2.5).losses(evidence(*draws_of_both))["task"],
+        2.5 * np.array(loops),
+    )
+    both = DistanceMetric(power=power, eps=eps, push=3.0).losses(evidence(*draws_of_both))["task"]
     pull = (first - second).square().sum(-1).mean(-1)
     close(both, (3 * (ours - pull) + pull).numpy())
 
@@ -96,7 +100,7 @@ def test_the_authors_distance_metric_is_an_option(seed: int, tasks: int) -> None
     first, second = draws(seed, 2, tasks, Z), draws(seed + 1, 2, tasks, Z)
     theirs = DistanceMetric(power=2, eps=0.1, weight=10.0, root=True, mean_over_dims=True)
     loops = [oracles.authors_distance_metric(first[s], second[s]) for s in range(2)]
-    close(theirs.loss(Belief(first), Belief(second)), loops)
+    close(theirs.losses(evidence(Belief(first), Belief(second)))["task"], loops)
 
 
 # --- pooling

@@ -11,7 +11,7 @@ import torch
 from belief_fixture import SEEDS, belief, pairs
 from hypothesis import given
 from hypothesis import strategies as st
-from run_fixture import SPACE, begin, float64, random_sampler, toy_sampler
+from run_fixture import SPACE, begin, evidence, float64, random_sampler, toy_sampler
 from test_equations import close, draws
 
 from comrl.algorithms.algorithm import Space
@@ -34,7 +34,7 @@ def test_triplet(seed: int, tasks: int, margin: float) -> None:
     anchor, own = belief(seed, 2, tasks, 3), belief(seed + 5, 2, tasks, 3)
     expected = [oracles.triplet(pairs(anchor, s), pairs(own, s), margin) for s in range(2)]
     close(triplet(anchor, own, margin), expected, 1e-8)
-    priced = Triplet(margin, weight=3.0, prior_weight=0.5).loss(own, anchor)
+    priced = Triplet(margin, weight=3.0, prior_weight=0.5).losses(evidence(own, anchor))["task"]
     bottleneck = kl_to_prior(together(own, anchor))
     close(priced, 1.5 * torch.tensor(expected, dtype=torch.float64) + 0.5 * bottleneck, 1e-8)
 

@@ -95,13 +95,16 @@ def test_contexts_hold_what_was_lived_through_and_nothing_else() -> None:
 def test_its_returns_are_kept_apart_and_shown_apart(smoke_data: Path, tmp_path: Path) -> None:
     plain = RunSpec(env="walker-2d-params", split="mixed", preset="smoke", algo="batch-pearl", seeds=(0, 1),
                     overrides={})  # fmt: skip
+    found = []
     for spec in (plain, plain.model_copy(update={"context": "online"})):
         assert run(spec, smoke_data, tmp_path, CPU)["done"] != "already there"
         assert run(spec, smoke_data, tmp_path, CPU)["done"] == "already there"
+        found.append(read_ledger(tmp_path).runs[0])
+    first = found[0]
     ledger = read_ledger(tmp_path)
-    offline, online = sorted(ledger.runs, key=lambda found: found.online is not None)
-    pd.testing.assert_frame_equal(offline.returns, online.returns)
-    assert offline.online is None and online.online is not None
+    (online,) = ledger.runs  # the same training: its other test is a file beside the first
+    pd.testing.assert_frame_equal(first.returns, online.returns)
+    assert first.online is None and online.online is not None
     assert "online" not in {*online.returns["context"]}
     frame = online_returns(ledger)
     assert frame is not None and len(frame) == 1
