@@ -23,7 +23,6 @@ import pandas as pd
 import pytest
 import test_envs
 import torch
-from data_fixture import put_data_set
 from run_fixture import evidence
 
 import comrl.algorithms.algorithm
@@ -319,11 +318,11 @@ def test_a_package_of_its_own_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", SCRIPTED, ids=lambda page: page.name)
 def test_scripts_run(page: Path, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put_data_set(tmp_path / "data", comrl.envs.family.find_family("sparse-point-robot"))
     shutil.copytree(made.results, tmp_path / "results")
     monkeypatch.chdir(tmp_path)
-    run = ["run", "--algo", "focal", "--env", "sparse-point-robot", "--preset", "smoke", "--seeds", "0"]
-    assert main([*run, "--threads", "1"]) == 0
+    common = ["--env", "sparse-point-robot", "--preset", "smoke", "--threads", "1"]
+    assert main(["generate-data", *common]) == 0
+    assert main(["run", *common, "--algo", "focal", "--seeds", "0"]) == 0
     assert blocks(page, "python")
     for script in blocks(page, "python"):
         exec(compile(script, page.name, "exec"), {"__name__": "script"})
