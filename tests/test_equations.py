@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -77,12 +78,9 @@ def test_distance_metric(seed: int, tasks: int, power: int, eps: float) -> None:
     ours = distance_metric(first, second, power=power, eps=eps, push=1.0)
     loops = [oracles.distance_metric(first[s], second[s], power, eps) for s in range(2)]
     close(ours, loops)
-    draws_of_both = Belief(first), Belief(second)
-    close(
-        DistanceMetric(power=power, eps=eps, weight=2.5).losses(evidence(*draws_of_both))["task"],
-        2.5 * np.array(loops),
-    )
-    both = DistanceMetric(power=power, eps=eps, push=3.0).losses(evidence(*draws_of_both))["task"]
+    part, seen = DistanceMetric(power=power, eps=eps), evidence(Belief(first), Belief(second))
+    close(replace(part, weight=2.5).losses(seen)["task"], 2.5 * np.array(loops))
+    both = replace(part, push=3.0).losses(seen)["task"]
     pull = (first - second).square().sum(-1).mean(-1)
     close(both, (3 * (ours - pull) + pull).numpy())
 
