@@ -68,11 +68,24 @@ class Encoder(Protocol):
     def build(self, space: Space, stream: Stream) -> Any:
         """The network, an nn.Module; without parameters where there is nothing to learn."""
 
-    def encode(self, net: Any, context: Context, params: Tensor, dropout: Stream | None) -> Belief:
-        """The belief.  context: [S, M, K, ·], params: [S, M, P] -> [S, M, Z]; no dropout without a stream."""
+    def encode(
+        self, net: Any, context: Context, params: Tensor | None = None, dropout: Stream | None = None
+    ) -> Belief:
+        """The belief; no dropout without a stream.  context: [S, M, K, ·] -> [S, M, Z].
+
+        params: the true parameters [S, M, P], given to an encoder alone that says `knows_task = True`.
+        """
 
     def each(self, net: Any, context: Context) -> Tensor:
         """One embedding a transition, or its mean where that is uncertain.  [S, M, K, ·] -> [S, M, K, Z]."""
+
+
+def inferred(
+    encoder: Encoder, net: Any, context: Context, params: Tensor, dropout: Stream | None = None
+) -> Belief:
+    """The encoder's belief: true parameters reach the yardstick that knows them, and no other."""
+    known = params if getattr(encoder, "knows_task", False) else None
+    return encoder.encode(net, context, known, dropout)
 
 
 class Evidence(NamedTuple):

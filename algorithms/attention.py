@@ -157,7 +157,9 @@ class Attention:
             raise BadInput(f"encoder.heads {self.heads} must divide encoder.width {self.width}")
         return AttentionNet(self, space, stream)
 
-    def encode(self, net: AttentionNet, context: Context, params: Tensor, dropout: Stream | None) -> Belief:
+    def encode(
+        self, net: AttentionNet, context: Context, params: Tensor | None = None, dropout: Stream | None = None
+    ) -> Belief:
         """The gated mean embedding.  [S, M, K, ·] -> [S, M, Z]."""
         each, weight = self.each(net, context, dropout), self.weights(net, context)
         return Belief(each.mean(2) if weight is None else weighted_mean(weight, each))

@@ -40,7 +40,9 @@ class MeanPool:
         """An MLP from the concatenated fields to the latent width."""
         return StackedMLP(sum(space.context_widths), (self.width,) * self.depth, self.latent, stream)
 
-    def encode(self, net: nn.Module, context: Context, params: Tensor, dropout: Stream | None) -> Belief:
+    def encode(
+        self, net: nn.Module, context: Context, params: Tensor | None = None, dropout: Stream | None = None
+    ) -> Belief:
         """The mean embedding.  [S, M, K, ·] -> [S, M, Z]."""
         return Belief(self.each(net, context).mean(2))
 
@@ -69,7 +71,9 @@ class GaussianProduct:
         """An MLP from the concatenated fields to a mean and a variance's logit in every dimension."""
         return StackedMLP(sum(space.context_widths), (self.width,) * self.depth, 2 * self.latent, stream)
 
-    def encode(self, net: nn.Module, context: Context, params: Tensor, dropout: Stream | None) -> Belief:
+    def encode(
+        self, net: nn.Module, context: Context, params: Tensor | None = None, dropout: Stream | None = None
+    ) -> Belief:
         """The product of all transitions' factors.  [S, M, K, ·] -> [S, M, Z]."""
         mean, logit = self._factors(net, context)
         return product_of_gaussians(mean, functional.softplus(logit).clamp_min(self.smallest_variance))
@@ -89,6 +93,7 @@ class GaussianProduct:
 class TrueParams:
     """The task's true parameters in place of an embedding: control with perfect inference."""
 
+    knows_task: ClassVar[bool] = True
     lr: ClassVar[float] = 0.0
     steps: ClassVar[int] = 0
 
@@ -100,8 +105,12 @@ class TrueParams:
         """Nothing to learn."""
         return nn.Identity()
 
-    def encode(self, net: nn.Module, context: Context, params: Tensor, dropout: Stream | None) -> Belief:
+    def encode(
+        self, net: nn.Module, context: Context, params: Tensor | None = None, dropout: Stream | None = None
+    ) -> Belief:
         """The parameters as they are: [S, M, P]."""
+        if params is None:
+            raise ValueError("the oracle takes the true parameters")
         return Belief(params)
 
     each = no_embedding
@@ -122,8 +131,10 @@ class Zeros:
         """Nothing to learn."""
         return nn.Identity()
 
-    def encode(self, net: nn.Module, context: Context, params: Tensor, dropout: Stream | None) -> Belief:
+    def encode(
+        self, net: nn.Module, context: Context, params: Tensor | None = None, dropout: Stream | None = None
+    ) -> Belief:
         """Zeros: [S, M, 1]."""
-        return Belief(params.new_zeros(*params.shape[:2], 1))
+        return Belief(context.obs.new_zeros(*context.obs.shape[:2], 1))
 
     each = no_embedding

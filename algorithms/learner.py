@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from comrl.algorithms.algorithm import Algorithm, Evidence, Space, Stage, Training
+from comrl.algorithms.algorithm import Algorithm, Evidence, Space, Stage, Training, inferred
 from comrl.algorithms.belief import Belief, together
 from comrl.algorithms.stack import adam, minimise, polyak
 from comrl.datasets.sampler import Sampler
@@ -178,7 +178,7 @@ def losses(state: State, batch: MetaBatch) -> Terms:
         batch = stage.extend(trained.nets, batch, knowing(trained, batch.task), state.noise)
 
     def encode(name: str, context: Context) -> Belief:
-        return algorithm.encoder.encode(nets[name], context, batch.params, dropout)  # [S, M, Z]
+        return inferred(algorithm.encoder, nets[name], context, batch.params, dropout)  # [S, M, Z]
 
     found: dict[str, Tensor] = {}
     slow = task_loss is not None and task_loss.momentum is not None

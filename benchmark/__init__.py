@@ -1,1 +1,1 @@
-"""The identical protocol: generate, train, test, keep, report; it names no algorithm and no environment."""
+"""The identical protocol, on this floor, and its four rooms: generation, training, reporting, commands."""

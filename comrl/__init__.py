@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from comrl.benchmark.play import TrainedPolicy
+    from comrl.benchmark.training.play import TrainedPolicy
 
 
 def load(run: str | Path, seed: int | None = None, device: str = "cpu") -> TrainedPolicy:
     """Return the trained policies of a run's folder, of all its seeds or of one."""
-    from comrl.benchmark.play import load_policy
+    from comrl.benchmark.training.play import load_policy
 
     return load_policy(run, seed, device)

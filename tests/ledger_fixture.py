@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from comrl.benchmark.ledger import write_portrait, write_run
+from comrl.benchmark.reporting.ledger import write_portrait, write_run
 from comrl.envs.family import find_family
 
 TRAINING: dict[str, Any] = dict(

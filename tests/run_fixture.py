@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from comrl.algorithms.algorithm import Algorithm, Evidence, Space, Training
 from comrl.algorithms.belief import Belief
 from comrl.algorithms.learner import State, start
-from comrl.benchmark.generate import generate
+from comrl.benchmark.generation.generate import generate
 from comrl.benchmark.protocol import configured, part_settings, resolve, with_setting
 from comrl.datasets.sampler import Layout, Sampler
 from comrl.datasets.splits import SplitData

@@ -14,11 +14,11 @@ import torch
 from run_fixture import SPACE, TOY, begin, float64, random_sampler, toy_goals, toy_sampler
 from torch import Tensor, nn
 
-from comrl.algorithms.algorithm import Algorithm, Space, algorithms, find_algorithm
+from comrl.algorithms.algorithm import Algorithm, Space, algorithms, find_algorithm, inferred
 from comrl.algorithms.attention import Attention, AttentionNet, drop
 from comrl.algorithms.learner import KEY_ENCODER, State, losses, update
 from comrl.algorithms.task_losses import DistanceMetric
-from comrl.benchmark.evaluate import evaluate
+from comrl.benchmark.training.evaluate import evaluate
 from comrl.datasets.transitions import Context, MetaBatch
 from comrl.envs import TaskSet
 from comrl.ground.errors import BadInput
@@ -40,10 +40,18 @@ def begun(algorithm: Algorithm, space: Space = SPACE, **changes: Any) -> tuple[S
 
 
 def encode(state: State, context: Context, batch: MetaBatch, dropout: Stream | None = None) -> Tensor:
-    return state.algorithm.encoder.encode(state.nets["encoder"], context, batch.params, dropout).mean
+    return inferred(state.algorithm.encoder, state.nets["encoder"], context, batch.params, dropout).mean
 
 
 # --- losses and gradients
+
+
+@every
+def test_true_parameters_reach_the_oracle_alone(algorithm: Algorithm) -> None:
+    state, batch = begun(algorithm)
+    hidden = batch._replace(params=torch.full_like(batch.params, torch.nan))
+    found = losses(state, hidden).losses.values()
+    assert all(bool(loss.isfinite().all()) for loss in found) == (algorithm.role != "upper")
 
 
 @every

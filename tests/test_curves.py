@@ -6,10 +6,10 @@ from pathlib import Path
 
 from ledger_fixture import BLIND, FOCAL, GOALS, Algo, add_run
 
-from comrl.benchmark.figures import style
-from comrl.benchmark.figures.curves import headline_curves
-from comrl.benchmark.figures.views import entries
-from comrl.benchmark.ledger import read_ledger
+from comrl.benchmark.reporting.figures import style
+from comrl.benchmark.reporting.figures.curves import headline_curves
+from comrl.benchmark.reporting.figures.views import entries
+from comrl.benchmark.reporting.ledger import read_ledger
 
 
 def test_a_curve_is_cut_where_it_begins_and_never_where_it_ends(tmp_path: Path) -> None:

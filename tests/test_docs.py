@@ -29,10 +29,11 @@ import comrl.algorithms.algorithm
 import comrl.datasets.splits
 import comrl.envs.family
 from comrl.algorithms.belief import Belief
-from comrl.benchmark import protocol, report
-from comrl.benchmark.cli import main, parser
-from comrl.benchmark.ledger import read_ledger
+from comrl.benchmark import protocol
+from comrl.benchmark.commands.cli import main, parser
 from comrl.benchmark.protocol import configured, parse_overrides, part_settings, resolve, split_overrides
+from comrl.benchmark.reporting import report
+from comrl.benchmark.reporting.ledger import read_ledger
 from comrl.datasets.store import open_dataset
 from comrl.ground.discovery import declared
 
@@ -209,7 +210,7 @@ def made(examples: Path) -> Made:
 
 def test_every_kind_of_part_has_an_example() -> None:
     packages = {str(Path(path).parent) for path in paths_and_sources()}
-    assert packages == {"envs", "algorithms", "datasets", "benchmark/figures"}
+    assert packages == {"envs", "algorithms", "datasets", "benchmark/reporting/figures"}
 
 
 def test_the_example_environment_keeps_the_contract(examples: Path) -> None:
@@ -275,7 +276,9 @@ def test_the_example_figures_are_in_the_report(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = [
-        figure for figure in declared("comrl.benchmark.figures", "FIGURES") if figure.name in EXAMPLE_FIGURES
+        figure
+        for figure in declared("comrl.benchmark.reporting.figures", "FIGURES")
+        if figure.name in EXAMPLE_FIGURES
     ]
     assert len(own) == len(EXAMPLE_FIGURES)
     monkeypatch.setattr(report, "declared", lambda *group: own)  # the others have tests of their own
@@ -308,7 +311,16 @@ def test_a_package_of_its_own_is_found(tmp_path: Path) -> None:
     (info / "entry_points.txt").write_text(points)
     name, version = project["name"], project["version"]
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    command = [sys.executable, "-m", "comrl.benchmark.cli", "list", "--data", "none", "--results", "none"]
+    command = [
+        sys.executable,
+        "-m",
+        "comrl.benchmark.commands.cli",
+        "list",
+        "--data",
+        "none",
+        "--results",
+        "none",
+    ]
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -30,9 +30,10 @@ from comrl.algorithms.task_losses import (
     info_nce,
     matrix_contrast,
 )
-from comrl.benchmark import metrics, theorems
-from comrl.benchmark.probe import absolutely_sparse, mixed_context
 from comrl.benchmark.protocol import resolve
+from comrl.benchmark.reporting import metrics
+from comrl.benchmark.training import theorems
+from comrl.benchmark.training.probe import absolutely_sparse, mixed_context
 from comrl.datasets.transitions import Context
 from comrl.envs import families, find_family
 from comrl.envs.family import sparsify

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from ledger_fixture import FOCAL, FOCALPP, GOALS, WIND, add_run
 
-from comrl.benchmark.figures.views import entries
-from comrl.benchmark.ledger import read_ledger, write_run
+from comrl.benchmark.reporting.figures.views import entries
+from comrl.benchmark.reporting.ledger import read_ledger, write_run
 from comrl.ground.errors import BadInput
 
 

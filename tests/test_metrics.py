@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from comrl.benchmark import metrics
+from comrl.benchmark.reporting import metrics
 
 
 def test_interquartile_mean_by_hand() -> None:

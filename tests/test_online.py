@@ -13,11 +13,11 @@ from run_fixture import CPU, TOY, begin, smoke_data, toy_goals, toy_sampler
 
 from comrl.algorithms.algorithm import Algorithm, Space, algorithms, find_algorithm
 from comrl.algorithms.learner import State, update
-from comrl.benchmark.figures.online import online_returns, show_online
-from comrl.benchmark.ledger import read_ledger
-from comrl.benchmark.online import EPISODES, FROM_PRIOR, evaluate_online, from_prior, own_context
 from comrl.benchmark.protocol import RunSpec
-from comrl.benchmark.run import run
+from comrl.benchmark.reporting.figures.online import online_returns, show_online
+from comrl.benchmark.reporting.ledger import EPISODES, FROM_PRIOR, read_ledger
+from comrl.benchmark.training.online import evaluate_online, from_prior, own_context
+from comrl.benchmark.training.run import run
 from comrl.envs import TaskSet
 from comrl.envs.family import sparsify
 from comrl.envs.rollout import Episodes

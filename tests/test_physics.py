@@ -17,7 +17,7 @@ from body_oracle import World
 from golden import FILE, golden
 from scipy import stats
 
-from comrl.benchmark import generate
+from comrl.benchmark.generation import generate
 from comrl.benchmark.protocol import resolve
 from comrl.datasets.birth import Birth
 from comrl.datasets.store import task_file

@@ -18,6 +18,7 @@ from comrl.ground.discovery import declared
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("ground", "envs", "datasets", "algorithms", "benchmark")  # each may import the ones before it
+INNER = ("generation", "reporting", "training", "commands")  # of benchmark, in the same order
 HOMES = {"ground": ROOT / "comrl" / "ground"} | {room: ROOT / room for room in ROOMS[1:]}
 SOURCES = sorted(path for home in HOMES.values() for path in home.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
@@ -74,6 +75,18 @@ def test_imports_only_point_down() -> None:
                 yield f"imports {module}, which is above {room}"
 
     assert not offenders(SOURCES, upward)
+
+
+def test_the_rooms_of_the_protocol_only_point_down() -> None:
+    """Its floor (protocol, settings, provenance), generation, reporting, training, commands."""
+
+    def upward(path: Path) -> Iterator[str]:
+        room = path.relative_to(HOMES["benchmark"]).parts[0]
+        level = INNER.index(room) if room in INNER else -1
+        above = tuple(f"comrl.benchmark.{higher}" for higher in INNER[level + 1 :])
+        yield from (f"imports {module}" for module in imported(path) if module.startswith(above))
+
+    assert not offenders(within("benchmark"), upward)
 
 
 def test_the_one_import_name_is_comrl() -> None:

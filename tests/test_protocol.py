@@ -13,7 +13,6 @@ import torch
 
 from comrl.algorithms.algorithm import Algorithm, Space, Training, algorithms, find_algorithm
 from comrl.algorithms.learner import start
-from comrl.benchmark.job import prepare_job
 from comrl.benchmark.protocol import (
     DEFAULT_PRESET,
     RunSpec,
@@ -28,6 +27,7 @@ from comrl.benchmark.protocol import (
     with_setting,
 )
 from comrl.benchmark.settings import settings_table
+from comrl.benchmark.training.job import prepare_job
 from comrl.datasets.splits import find_split
 from comrl.envs import families, find_family
 from comrl.ground.errors import BadInput

@@ -29,23 +29,24 @@ from ledger_fixture import (
     portrait,
 )
 
-from comrl.benchmark import drawing, tables
-from comrl.benchmark.figures import SECTIONS, Absent, Figure, films, style
-from comrl.benchmark.figures.data import dataset_table, show_datasets, state_maps
-from comrl.benchmark.figures.data_behaviour import returns_by_task
-from comrl.benchmark.figures.gates import gate_table, variance_against_sparsity
-from comrl.benchmark.figures.returns import headline_returns, show_summary, summary
-from comrl.benchmark.figures.shift import shifted_returns
-from comrl.benchmark.figures.theorems import theorem_check
-from comrl.benchmark.figures.views import nothing_held_out
-from comrl.benchmark.ledger import Ledger, Portrait, read_ledger
-from comrl.benchmark.report import alone, write_report
+from comrl.benchmark.reporting import drawing, tables
+from comrl.benchmark.reporting.figures import SECTIONS, Absent, Figure, films, style
+from comrl.benchmark.reporting.figures.data import dataset_table, show_datasets, state_maps
+from comrl.benchmark.reporting.figures.data_behaviour import returns_by_task
+from comrl.benchmark.reporting.figures.gates import gate_table, variance_against_sparsity
+from comrl.benchmark.reporting.figures.returns import headline_returns, show_summary, summary
+from comrl.benchmark.reporting.figures.shift import shifted_returns
+from comrl.benchmark.reporting.figures.theorems import theorem_check
+from comrl.benchmark.reporting.figures.views import nothing_held_out
+from comrl.benchmark.reporting.ledger import Ledger, Portrait, read_ledger
+from comrl.benchmark.reporting.report import alone, write_report
 from comrl.envs.family import families
 from comrl.ground.discovery import declared
 from comrl.ground.errors import BadInput
 
 ROOT = Path(__file__).parent.parent
-FIGURES = declared("comrl.benchmark.figures", "FIGURES")
+REPORTING = ROOT / "benchmark" / "reporting"
+FIGURES = declared("comrl.benchmark.reporting.figures", "FIGURES")
 
 
 @pytest.fixture(scope="module")
@@ -120,10 +121,10 @@ def test_the_page_stands_alone(page: Path) -> None:
 
 
 def test_no_figure_names_an_environment_or_algorithm() -> None:
-    paper = tomllib.loads((ROOT / "benchmark" / "paper.toml").read_text())
+    paper = tomllib.loads((REPORTING / "paper.toml").read_text())
     names = {family.name for family in families()} | {family.label for family in families()}
     names |= set(paper["environments"]) | set(paper["algorithms"]) | {ORACLE.name, BLIND.name, "FOCAL"}
-    for path in [*(ROOT / "benchmark" / "figures").glob("*.py"), ROOT / "benchmark" / "report.py"]:
+    for path in [*(REPORTING / "figures").glob("*.py"), REPORTING / "report.py"]:
         code = re.sub(r"\[focalpp [^\]]*\]", "", path.read_text())  # the tags of equations name the paper
         for name in names:
             assert not re.search(rf"\b{re.escape(name)}\b", code), f"{path.name} names {name}"
@@ -209,7 +210,7 @@ def test_a_folder_that_is_not_a_report_is_left_alone(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from comrl.benchmark import report
+from comrl.benchmark.reporting import report
 report._page = lambda *_: os.kill(os.getpid(), signal.SIGKILL)   # every table and figure is written by then
 report.write_report(Path(sys.argv[1]), Path(sys.argv[2]), progress=False)
 """

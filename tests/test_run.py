@@ -18,13 +18,13 @@ from run_fixture import CPU, smoke_data
 from comrl.algorithms.algorithm import Training, algorithms, find_algorithm
 from comrl.algorithms.attention import Attention
 from comrl.algorithms.encoders import GaussianProduct
-from comrl.benchmark.cli import main
-from comrl.benchmark.film import FRAMES, frames
-from comrl.benchmark.job import card, prepare_job
-from comrl.benchmark.ledger import Run, read_ledger, run_name
-from comrl.benchmark.portrait import keep_portrait
+from comrl.benchmark.commands.cli import main
 from comrl.benchmark.protocol import RunSpec, configured, resolve
-from comrl.benchmark.run import run
+from comrl.benchmark.reporting.ledger import Run, read_ledger, run_name
+from comrl.benchmark.reporting.portrait import keep_portrait
+from comrl.benchmark.training.film import FRAMES, frames
+from comrl.benchmark.training.job import card, prepare_job
+from comrl.benchmark.training.run import run
 from comrl.datasets.splits import find_split, splits_of
 from comrl.datasets.store import open_dataset
 from comrl.envs import families, find_family
@@ -237,9 +237,9 @@ DRIVER = """
 import os, signal, sys, threading, time
 from pathlib import Path
 from comrl.ground.machine import prepare
-from comrl.benchmark.generate import generate
+from comrl.benchmark.generation.generate import generate
 from comrl.benchmark.protocol import RunSpec
-from comrl.benchmark.run import run
+from comrl.benchmark.training.run import run
 
 how, when, what, data, results = sys.argv[1:]
 device, die = prepare("cpu", 1), lambda: os.kill(os.getpid(), signal.SIGKILL)

@@ -10,8 +10,8 @@ import torch
 from run_fixture import CPU, random_split, shared, smoke_data
 from scipy import stats
 
-from comrl.benchmark.job import Job, prepare_job
 from comrl.benchmark.protocol import RunSpec
+from comrl.benchmark.training.job import Job, prepare_job
 from comrl.datasets.sampler import Layout, Sampler
 from comrl.datasets.splits import load_split, splits_of
 from comrl.datasets.store import open_dataset

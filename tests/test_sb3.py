@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from comrl.algorithms.behaviour import SacSettings
-from comrl.benchmark.behaviour_sb3 import sb3_steps_per_second, train_task
+from comrl.benchmark.generation.behaviour_sb3 import sb3_steps_per_second, train_task
 from comrl.envs import find_family
 from comrl.envs.family import Array
 from comrl.envs.rollout import best_possible, rollout
@@ -112,7 +112,7 @@ def test_samples_are_the_squashed_gaussian_around_the_mean() -> None:
 
 
 def test_settings_reach_the_agent() -> None:
-    from comrl.benchmark.behaviour_sb3 import make_agent
+    from comrl.benchmark.generation.behaviour_sb3 import make_agent
 
     settings = with_values(updates_per_step=2, initial_temperature=0.3, target_entropy=-1.5)
     agent = make_agent(FAMILY, TASKS, 3, settings, 0)

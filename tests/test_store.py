@@ -20,8 +20,8 @@ import torch
 from data_fixture import BIRTH, checkpoints, put_data_set, put_task, qualities, small_task_set
 
 from comrl.algorithms.behaviour import SacSettings
-from comrl.benchmark.generate import generate, packages
-from comrl.benchmark.inspect import list_tables, verify_tables
+from comrl.benchmark.commands.inspect import list_tables, verify_tables
+from comrl.benchmark.generation.generate import generate, packages
 from comrl.datasets.birth import warn_of_other_physics
 from comrl.datasets.store import (
     QUALITIES,
@@ -330,7 +330,7 @@ def test_data_of_another_mujoco_open_with_a_word_and_are_not_added_to(
         warnings.simplefilter("error")
         generated(env, tmp_path / "same")
     with monkeypatch.context() as patch:
-        patch.setattr("comrl.benchmark.generate.packages", lambda: now | {"mujoco": "3.1.4"})
+        patch.setattr("comrl.benchmark.generation.generate.packages", lambda: now | {"mujoco": "3.1.4"})
         with pytest.warns(
             UserWarning, match=rf"with MuJoCo 3\.1\.4 and this is {re.escape(now['mujoco'])}: .*"
         ):

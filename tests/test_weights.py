@@ -13,11 +13,11 @@ from run_fixture import CPU, smoke_data
 
 import comrl
 from comrl.algorithms.algorithm import algorithms
-from comrl.benchmark import run as running
-from comrl.benchmark.cli import main
-from comrl.benchmark.ledger import read_card, read_ledger
+from comrl.benchmark.commands.cli import main
 from comrl.benchmark.protocol import RunSpec, describe
-from comrl.benchmark.weights import algorithm_of
+from comrl.benchmark.reporting.ledger import read_card, read_ledger
+from comrl.benchmark.training import run as running
+from comrl.benchmark.training.weights import algorithm_of
 from comrl.datasets.store import open_dataset
 from comrl.ground.errors import BadInput
 

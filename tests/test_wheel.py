@@ -13,8 +13,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 NEEDED = (
     "comrl/ground/errors.py", "comrl/envs/gym.py", "comrl/datasets/store.py", "comrl/algorithms/focalpp.py",
-    "comrl/benchmark/figures/style.py", "comrl/benchmark/presets/lite.toml", "comrl/benchmark/paper.toml",
-    "comrl/benchmark/templates/report.html",
+    "comrl/benchmark/presets/lite.toml", "comrl/benchmark/commands/demo.toml",
+    "comrl/benchmark/reporting/figures/style.py", "comrl/benchmark/reporting/paper.toml",
+    "comrl/benchmark/reporting/templates/report.html",
 )  # fmt: skip
 
 

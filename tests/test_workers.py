@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from tqdm import tqdm
 
-from comrl.benchmark.workers import do_all
+from comrl.benchmark.generation.workers import do_all
 from comrl.ground.errors import BadInput
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [
     sys.executable,
     "-m",
-    "comrl.benchmark.cli",
+    "comrl.benchmark.commands.cli",
     "generate-data",
     "--env",
     "point-robot-wind",

@@ -1,0 +1,291 @@
+"""The command line: bench generate-data | run | test | report | settings | list | verify | demo | speed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from comrl.ground.errors import BadInput
+
+Arguments = argparse.Namespace
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 2 and one sentence on standard error where the input cannot be used."""
+    arguments = parser().parse_args(argv)
+    try:
+        command: Callable[[Arguments], int] = arguments.command
+        return command(arguments)
+    except BadInput as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nbench: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(prog="bench", description="The benchmark of context-based offline meta-RL.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        name: str, command: Callable[[Arguments], int], text: str, options: str
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        for option in options.split():
+            OPTIONS[option](sub)
+        return sub
+
+    text = "train one SAC agent per task and store its rollouts"
+    sub = add("generate-data", generate_data, text, "preset set data machine")
+    sub.add_argument("--env", nargs="+", required=True, metavar="ENV", help="one or more environments")
+    trainers = "stacked (all tasks at once, the default) or sb3 (the reference)"
+    sub.add_argument("--trainer", default="stacked", help=trainers)
+    text = "train and test algorithms under the identical protocol"
+    sub = add("run", run_algorithms, text, "preset set data results machine")
+    sub.add_argument("--algo", nargs="+", required=True, metavar="ALGO", help="one or more algorithms")
+    sub.add_argument("--env", nargs="+", required=True, metavar="ENV", help="one or more environments")
+    sub.add_argument("--split", nargs="+", default=["mixed"], metavar="SPLIT", help="data to train on")
+    sub.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="one stack")
+    text = "online: test policies on contexts of their own too"
+    sub.add_argument("--context", choices=("offline", "online"), default="offline", help=text)
+    text = "test what was trained in another way, without training it again"
+    sub = add("test", test_runs, text, "data machine")
+    sub.add_argument("--run", nargs="+", type=Path, required=True, metavar="FOLDER", help="folders of runs")
+    text = "where contexts come from: the data (offline) or the policy itself (online)"
+    sub.add_argument("--context", choices=("offline", "online"), required=True, help=text)
+    sub.add_argument("--split", metavar="SPLIT", help="offline: whose contexts (default: what it trained on)")
+    sub = add("report", report, "write the tables, the figures and one HTML page", "results")
+    sub.add_argument("--preset", help="which results to show where there are several presets")
+    sub.add_argument("--out", type=Path, help="where to write it (default: report/ below the results)")
+    text = "print every setting of an algorithm on an environment: value, origin, meaning, paper's value"
+    sub = add("settings", show_settings, text, "preset set")
+    sub.add_argument("--env", required=True, metavar="ENV", help="an environment")
+    sub.add_argument("--algo", required=True, metavar="ALGO", help="an algorithm")
+    add("list", list_all, "show environments, algorithms, splits, data sets and runs", "data results")
+    sub = add("verify", verify, "check every file: hashes, schema, rewards", "data")
+    sub.add_argument("--env", nargs="+", metavar="ENV", help="which data sets (default: all there are)")
+    add("demo", demo, "from nothing to a report, in minutes", "data machine")
+    sub = add("speed", speed, "measure this machine, the updates and the trainers in one run", "machine")
+    sub.add_argument("--out", type=Path, help="write the figures as JSON too")
+    return top
+
+
+def _machine(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--device", default="cpu", help="where to compute, for example cpu or cuda")
+    sub.add_argument("--threads", type=int, help="CPU threads (default: one a core)")
+
+
+OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
+    "preset": lambda sub: sub.add_argument("--preset", default="lite", help="paper, lite (default) or smoke"),
+    "set": lambda sub: sub.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change any number of the preset or of an algorithm's part",
+    ),
+    "data": lambda sub: sub.add_argument(
+        "--data",
+        type=Path,
+        default=_folder("COMRL_DATA", "data"),
+        help="where data sets live ($COMRL_DATA, else ./data)",
+    ),
+    "results": lambda sub: sub.add_argument(
+        "--results",
+        type=Path,
+        default=_folder("COMRL_RESULTS", "results"),
+        help="where results live ($COMRL_RESULTS, else ./results)",
+    ),
+    "machine": _machine,
+}
+
+
+def _folder(variable: str, default: str) -> Path:
+    return Path(os.environ.get(variable) or default)
+
+
+def show(rows: Sequence[dict[str, Any]] | Any, title: str = "") -> None:
+    """Print rows as one table."""
+    import pandas as pd
+
+    table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows)
+    left = {  # words start at one edge; numbers end at one
+        name: f"{{:<{max(map(len, column))}}}".format
+        for name, column in table.items()
+        if all(isinstance(cell, str) for cell in column)
+    }
+    text = (
+        "(none)" if table.empty else table.to_string(index=False, justify="left", na_rep="", formatters=left)
+    )
+    print(f"\n{title}\n{text}" if title else f"\n{text}")
+
+
+def generate_data(arguments: Arguments) -> int:
+    """Make what is missing of each data set."""
+    from comrl.benchmark.generation.generate import generate
+    from comrl.benchmark.protocol import parse_overrides
+    from comrl.ground.machine import prepare
+
+    device = prepare(arguments.device, arguments.threads)
+    overrides = parse_overrides(arguments.set, "behaviour", "data")
+    show(
+        [
+            generate(
+                env,
+                arguments.data,
+                preset=arguments.preset,
+                overrides=overrides,
+                trainer=arguments.trainer,
+                device=device,
+            )
+            for env in arguments.env
+        ]
+    )
+    return 0
+
+
+def run_algorithms(arguments: Arguments) -> int:
+    """Check everything that was asked for, then train what is not there yet."""
+    from comrl.benchmark.protocol import RunSpec, parse_overrides
+
+    overrides = parse_overrides(arguments.set, "training")
+    specs = [
+        RunSpec(
+            env=env,
+            split=split,
+            preset=arguments.preset,
+            algo=algo,
+            seeds=arguments.seeds,
+            overrides=overrides,
+            context=arguments.context,
+        )
+        for env in arguments.env
+        for split in arguments.split
+        for algo in arguments.algo
+    ]
+    show(_run_all(specs, arguments))
+    return 0
+
+
+def _run_all(specs: Sequence[Any], arguments: Arguments) -> list[dict[str, Any]]:
+    """A row of every run; one that is refused on the way stops no other, and is raised after the last."""
+    from comrl.benchmark.training.run import prepare_job, run
+    from comrl.ground.machine import prepare
+
+    device = prepare(arguments.device, arguments.threads)
+    for spec in specs:
+        prepare_job(spec, arguments.data, device)
+    rows, refused = [], []
+    for spec in specs:
+        try:
+            rows.append(run(spec, arguments.data, arguments.results, device))
+        except BadInput as error:
+            refused.append(error)
+    if refused:
+        show(rows)
+        raise refused[0]
+    return rows
+
+
+def test_runs(arguments: Arguments) -> int:
+    """Test every run that is named and print a row of each."""
+    from comrl.benchmark.training.run import test_folder
+    from comrl.ground.machine import prepare
+
+    if arguments.context == "online" and arguments.split:
+        raise BadInput("--split chooses offline contexts; with --context online the policy makes its own")
+    device = prepare(arguments.device, arguments.threads)
+    rows = [
+        test_folder(folder, arguments.data, device, arguments.context, arguments.split)
+        for folder in arguments.run
+    ]
+    show(rows)
+    return 0
+
+
+def report(arguments: Arguments) -> int:
+    """Make the report and print where it is."""
+    from comrl.benchmark.reporting.report import write_report
+
+    out = arguments.out or arguments.results / "report"
+    print(f"\nreport: {write_report(arguments.results, out, preset=arguments.preset).resolve()}")
+    return 0
+
+
+def show_settings(arguments: Arguments) -> int:
+    """Print what a run would read."""
+    from comrl.benchmark.protocol import parse_overrides
+    from comrl.benchmark.settings import settings_table
+
+    overrides = parse_overrides(arguments.set, "training")
+    show(settings_table(arguments.preset, arguments.env, arguments.algo, overrides))
+    return 0
+
+
+def list_all(arguments: Arguments) -> int:
+    """Print what there is."""
+    from comrl.benchmark.commands.inspect import list_tables
+
+    for title, table in list_tables(arguments.data, arguments.results):
+        show(table, title)
+    return 0
+
+
+def verify(arguments: Arguments) -> int:
+    """Print what was checked and every problem; 2 where there is one."""
+    from comrl.benchmark.commands.inspect import data_sets, verify_tables
+
+    envs = arguments.env or [folder.name for folder in data_sets(arguments.data)]
+    if not envs:
+        raise BadInput(f"{arguments.data} holds no data set; make one with `bench generate-data`")
+    table, problems = verify_tables(arguments.data, envs)
+    show(table)
+    for problem in problems:
+        print(f"bench: {problem}", file=sys.stderr)
+    return 2 if problems else 0
+
+
+def demo(arguments: Arguments) -> int:
+    """Data, runs and report of demo.toml."""
+    from comrl.benchmark.generation.generate import generate
+    from comrl.benchmark.protocol import RunSpec
+    from comrl.benchmark.reporting.report import write_report
+    from comrl.ground.machine import prepare
+
+    plan = tomllib.loads(files("comrl.benchmark.commands").joinpath("demo.toml").read_text())
+    arguments.results = Path(plan["results"])
+    device = prepare(arguments.device, arguments.threads)
+    made = generate(
+        plan["env"], arguments.data, preset=plan["preset"], overrides={}, trainer="stacked", device=device
+    )
+    asked = {key: plan[key] for key in ("env", "split", "preset", "seeds")}
+    rows = _run_all([RunSpec(algo=algo, overrides={}, **asked) for algo in plan["algos"]], arguments)
+    page = write_report(arguments.results, arguments.results / "report")
+    show([made])
+    show(rows)
+    print(f"\nA shortened protocol: something to look at, not to compare.\nOpen {page.resolve()}")
+    return 0
+
+
+def speed(arguments: Arguments) -> int:
+    """Measure, print one table, and keep it where asked."""
+    from comrl.benchmark.commands.speed import measure
+    from comrl.ground.machine import prepare
+
+    table = measure(prepare(arguments.device, arguments.threads), arguments.out)
+    show(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

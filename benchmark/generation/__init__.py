@@ -1,0 +1,1 @@
+"""Making data: behaviour agents, their rollouts, files."""

@@ -1,0 +1,238 @@
+"""SAC per task, rollouts of its checkpoints, files: `bench generate-data`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from comrl.algorithms.behaviour import SacSettings, StackedSac
+from comrl.benchmark.generation.workers import do_all
+from comrl.benchmark.protocol import Protocol, resolve
+from comrl.datasets.birth import Birth
+from comrl.datasets.store import MANIFEST, Checkpoints, Quality, missing_tasks, write_manifest, write_task
+from comrl.envs.family import TaskFamily, TaskSet, find_family
+from comrl.envs.rollout import Episodes, Policy, rollout
+from comrl.ground.errors import BadInput
+from comrl.ground.files import locked, require_space, write_whole
+from comrl.ground.noise import derive_seed
+
+PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "h5py")
+
+Trainer = Callable[
+    [TaskFamily, TaskSet, Sequence[int], SacSettings, torch.device], Iterator[tuple[int, Policy, Policy]]
+]
+"""Trains the agents of some tasks; yields step, stochastic and mean policy of all, untrained first."""
+
+
+class Checkpoint(NamedTuple):
+    """The rollouts of some tasks' agents at one moment of their training."""
+
+    step: int
+    episodes: Episodes  # [S * E, H, ...]
+    returns: np.ndarray  # [S]  of the stochastic policy
+    deterministic: np.ndarray  # [S]
+
+
+class Clock:
+    """Seconds spent on a data set, those of interrupted commands' finished blocks included."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "cost.json"
+        self.before = json.loads(self.path.read_text())["seconds"] if self.path.exists() else 0.0
+        self.began = time.perf_counter()
+
+    def cost(self) -> dict[str, Any]:
+        """What the data set has cost so far."""
+        seconds = self.before + time.perf_counter() - self.began
+        return {"seconds": seconds, "threads": torch.get_num_threads()}
+
+    def keep(self) -> None:
+        """Write it down."""
+        with write_whole(self.path) as part:
+            part.write_text(json.dumps(self.cost()))
+
+
+def stacked(
+    family: TaskFamily, task_set: TaskSet, tasks: Sequence[int], settings: SacSettings, device: torch.device
+) -> Iterator[tuple[int, Policy, Policy]]:
+    """The default trainer: the tasks' agents as one stack."""
+    return StackedSac(family, task_set.params, tasks, settings, device).train()
+
+
+def sb3(
+    family: TaskFamily, task_set: TaskSet, tasks: Sequence[int], settings: SacSettings, device: torch.device
+) -> Iterator[tuple[int, Policy, Policy]]:
+    """The reference trainer: stable-baselines3, one task at a time on the CPU."""
+    from comrl.benchmark.generation.behaviour_sb3 import train_task
+
+    (task,) = tasks
+    return train_task(family, task_set, task, settings, settings.seed)
+
+
+TRAINERS: dict[str, Trainer] = {"stacked": stacked, "sb3": sb3}
+
+
+def packages() -> dict[str, str]:
+    """The installed version of every package that can change a number."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def generate(
+    env: str, data: Path, *, preset: str, overrides: dict[str, Any], trainer: str, device: torch.device
+) -> dict[str, Any]:
+    """Make what is missing of a data set, and a row that sums it up; what is there is left as it is."""
+    family, protocol = find_family(env), resolve(preset, env, overrides)
+    task_set, folder = family.task_set(), data / env
+    if trainer not in TRAINERS:
+        raise BadInput(f"unknown trainer {trainer!r}; choose one of {', '.join(TRAINERS)}")
+    if protocol.behaviour.steps % protocol.behaviour.checkpoint_every:
+        raise BadInput(
+            "behaviour.steps must be a multiple of behaviour.checkpoint_every, or the last is lost"
+        )
+    settings = protocol.behaviour.model_dump(exclude_defaults=True) | protocol.data.model_dump()
+    model = family.model_sha256() if family.model_sha256 else None
+    birth = Birth(preset, trainer, protocol.behaviour.seed, settings, packages(), model)
+    require_space(data, _bytes(family, protocol))
+    start = time.perf_counter()
+    with locked(folder):
+        missing = missing_tasks(folder, family, task_set, birth)
+        if missing or not (folder / MANIFEST).exists():
+            clock = Clock(folder)
+            _fill(folder, family, protocol, birth, missing, trainer, device, clock)
+            write_manifest(folder, family, task_set, birth, clock.cost())
+    return {
+        "env": env,
+        "tasks": family.tasks,
+        "made now": len(missing),
+        "trainer": trainer,
+        "preset": preset,
+        "seconds": round(time.perf_counter() - start, 1),
+        "folder": str(folder),
+    }
+
+
+class Block(NamedTuple):
+    """Tasks whose agents are trained as one stack, and all that a process needs to know for it."""
+
+    env: str
+    folder: Path
+    tasks: Sequence[int]
+    missing: frozenset[int]
+    protocol: Protocol
+    birth: Birth
+    trainer: str
+    device: torch.device
+
+
+def blocks_of(family: TaskFamily, size: int, missing: Sequence[int]) -> list[range]:
+    """The blocks that lack a task: each is trained whole, so that its tasks come out as in an
+    undisturbed run.
+    """
+    blocks = (range(start, min(start + size, family.tasks)) for start in range(0, family.tasks, size))
+    return [block for block in blocks if set(block) & set(missing)]
+
+
+def _fill(
+    folder: Path,
+    family: TaskFamily,
+    protocol: Protocol,
+    birth: Birth,
+    missing: Sequence[int],
+    trainer: str,
+    device: torch.device,
+    clock: Clock,
+) -> None:
+    """Train every block that lacks a task; on a CPU each in a process of one thread, as many as there
+    are threads.
+    """
+    blocks = blocks_of(family, 1 if trainer == "sb3" else protocol.behaviour.block, missing)
+    workers = torch.get_num_threads() if device.type == "cpu" else 1
+    orders = [
+        Block(family.name, folder, block, frozenset(missing), protocol, birth, trainer, device)
+        for block in blocks
+    ]
+    total = sum(len(block) for block in blocks) * protocol.behaviour.steps
+    with tqdm(total=total, unit="step", unit_scale=True, desc=f"SAC, {family.label}", smoothing=0.05) as bar:
+        do_all(make_block, orders, workers, bar, clock.keep)
+
+
+def make_block(order: Block, progress: Callable[[int], object]) -> None:
+    """Train one block, roll out its checkpoints, and write its missing tasks.
+
+    BadInput, once all other tasks are written, names a task whose physics diverged.
+    """
+    family = find_family(order.env)
+    task_set, tasks, trainer = family.task_set(), order.tasks, TRAINERS[order.trainer]
+    seen: list[Checkpoint] = []
+    for step, sample, mean in trainer(family, task_set, tasks, order.protocol.behaviour, order.device):
+        progress(len(tasks) * (step - (seen[-1].step if seen else 0)))
+        seen.append(_roll(family, task_set, tasks, step, sample, mean, order.protocol))
+    steps = np.array([checkpoint.step for checkpoint in seen])
+    lost = []
+    for member, task in enumerate(tasks):
+        returns = [checkpoint.returns[member] + checkpoint.deterministic[member] for checkpoint in seen]
+        if not np.isfinite(returns).all():
+            lost.append(f"task {task} diverged by step {steps[int(np.argmin(np.isfinite(returns)))]}")
+            continue
+        curve = Checkpoints(
+            steps,
+            np.array([checkpoint.returns[member] for checkpoint in seen]),
+            np.array([checkpoint.deterministic[member] for checkpoint in seen]),
+        )
+        if task in order.missing:
+            chosen = _qualities(seen, member, curve, len(tasks))
+            write_task(order.folder, family, task_set, task, chosen, curve, order.birth)
+    if lost:
+        raise BadInput(
+            f"the physics of {family.name} {', '.join(lost)} (seed {order.birth.seed}); all other tasks are "
+            "whole; lower behaviour.lr or choose another behaviour.seed, with --set and in another folder"
+        )
+
+
+def _roll(
+    family: TaskFamily,
+    task_set: TaskSet,
+    block: Sequence[int],
+    step: int,
+    sample: Policy,
+    mean: Policy,
+    protocol: Protocol,
+) -> Checkpoint:
+    """Stochastic episodes and one deterministic episode of every agent of the block."""
+    params, count = task_set.params[list(block)], protocol.data.episodes
+    seed_of = partial(derive_seed, protocol.behaviour.seed, "episodes")
+    seeds = np.array([seed_of(task, step, episode) for task in block for episode in range(count)])
+    episodes = rollout(family, np.repeat(params, count, 0), sample, seeds)
+    greedy = rollout(family, params, mean, np.array([seed_of(task, step) for task in block]))
+    return Checkpoint(
+        step, episodes, episodes.reward.sum(-1).reshape(-1, count).mean(-1), greedy.reward.sum(-1)
+    )
+
+
+def _qualities(seen: list[Checkpoint], member: int, curve: Checkpoints, block: int) -> dict[str, Quality]:
+    """Untrained, last, and in between the checkpoint whose return is nearest half-way, for one task."""
+    half_way = (curve.returns[0] + curve.returns[-1]) / 2
+    between = slice(1, -1) if len(seen) > 2 else slice(0, None)
+    medium = int(np.abs(curve.returns[between] - half_way).argmin()) + (between.start or 0)
+    chosen = {"expert": seen[-1], "medium": seen[medium], "random": seen[0]}
+    return {
+        name: Quality(
+            at.step, Episodes(*(field.reshape(block, -1, *field.shape[1:])[member] for field in at.episodes))
+        )
+        for name, at in chosen.items()
+    }
+
+
+def _bytes(family: TaskFamily, protocol: Protocol) -> int:
+    """Roughly what the data set takes on the disk, qualities and all."""
+    row = 4 * (2 * family.obs_dim + family.action_dim + 2)
+    return 3 * family.tasks * protocol.data.episodes * family.horizon * row + 2**20

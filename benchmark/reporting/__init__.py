@@ -1,0 +1,1 @@
+"""The ledger, and the report that is a pure function of it."""

@@ -1,0 +1,57 @@
+"""Every table and figure of the report: a pure function of the ledger, declared by the file that draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from comrl.benchmark.reporting.ledger import Ledger
+
+SECTIONS = (
+    "Summary",
+    "Results",
+    "Learning",
+    "Task embeddings",
+    "Sparse context",
+    "Distribution shift",
+    "Data",
+    "Protocol",
+)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Why a figure that the ledger has all for cannot be made here, and what would mend it."""
+
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A table or figure: what makes it, where it stands in the report, and how to read it.
+
+    `make` gives a DataFrame of numbers (tables), a matplotlib Figure (figures), or None where the ledger has
+    nothing for it; then the report prints `needs`, the command that would add it, its {fields} filled in.
+    Where this machine lacks something it gives Absent, whose reason is printed.
+    `show` turns a table's numbers into the cells that are printed; without it they are printed plainly.
+    `note` is what the caption says of this ledger beyond `caption`, or nothing.
+    """
+
+    name: str
+    title: str
+    kind: Literal["table", "figure"]
+    make: Callable[[Ledger], Any]
+    caption: str
+    section: str = "Results"
+    needs: str = "bench run"
+    show: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    note: Callable[[Ledger], str] | None = None
+
+    def legend(self, ledger: Ledger) -> str:
+        """The caption, and what it says of this ledger."""
+        note = self.note(ledger) if self.note else ""
+        return f"{self.caption} {note}".strip()

@@ -1,0 +1,167 @@
+"""Task embeddings: their variance over context draws, and how they lie on a plane."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from comrl.benchmark.reporting import metrics
+from comrl.benchmark.reporting.figures import Figure, style
+from comrl.benchmark.reporting.figures.views import (
+    Entry,
+    by_setting,
+    entries,
+    headline_split,
+    nothing_held_out,
+    published,
+    report_entries,
+)
+from comrl.benchmark.reporting.ledger import Ledger
+from comrl.benchmark.reporting.tables import number, once, with_spread
+
+SHOWN_TASKS = 20  # [focalpp Fig. 4b]
+SHOWN_DRAWS = 20
+WIDEST = 16  # letters of a panel's name on one line
+
+
+def variances(ledger: Ledger) -> pd.DataFrame | None:
+    """Variance of z over context draws, and between tasks, on training tasks. [focalpp Table 2]"""
+    rows = []
+    for entry in entries(ledger, role="method"):
+        z = entry.probe("z")
+        if z is None:
+            continue
+        train = z[:, entry.first.info["task_set"]["train"]]  # [S, T, D, Z]
+        within = [metrics.embedding_variance(seed) for seed in train]
+        between = [metrics.between_task_variance(seed) for seed in train]
+        told = published("table2", entry.env, entry.first.algo) if entry.split == headline_split() else None
+        rows.append(
+            {
+                "environment": entry.setting,
+                "algorithm": entry.label,
+                "within": float(np.mean(within)),
+                "within_std": metrics.spread(within),
+                "between": float(np.mean(between)),
+                "ratio": float(np.mean(np.divide(within, between))),
+                "paper": np.nan if told is None else told,
+            }
+        )
+    return pd.DataFrame(rows) if rows else None
+
+
+def show_variances(frame: pd.DataFrame) -> pd.DataFrame:
+    """Variance with its spread over seeds, the scale it should be read against, and the paper's."""
+    return pd.DataFrame(
+        {
+            "environment": once(frame["environment"]),
+            "algorithm": frame["algorithm"],
+            "variance (std)": [
+                with_spread(m, s, number) for m, s in zip(frame["within"], frame["within_std"], strict=True)
+            ],
+            "between tasks": frame["between"].map(number),
+            "ratio": frame["ratio"].map(number),
+            "paper": frame["paper"].map(number),
+        }
+    )
+
+
+def embedding_maps(ledger: Ledger) -> Any:
+    """t-SNE of many context draws: environments down, methods across. [focalpp Fig. 4b, c]"""
+    chosen = report_entries(ledger, "z")
+    if not chosen:
+        return None
+    import matplotlib.pyplot as plt
+
+    groups = by_setting(chosen)
+    across = max(2, *(len(group) for group in groups.values()))
+    size = min(style.PAGE / across, 2.2, 11.0 / len(groups))
+    figure, axes = plt.subplots(
+        len(groups), across, figsize=(size * across, (size + 0.12) * len(groups) + 0.5), squeeze=False
+    )
+    for line, group in zip(axes, groups.values(), strict=True):
+        for axis in line[len(group) :]:
+            axis.axis("off")
+        for axis, entry in zip(line, group, strict=False):
+            _draw_map(axis, entry)
+        line[0].set_ylabel(_on_lines(group[0].setting), fontsize=7)
+    scale = plt.cm.ScalarMappable(cmap=style.TASKS)
+    bar = figure.colorbar(scale, ax=axes, location="bottom", shrink=0.3, aspect=40, pad=0.02)
+    bar.set_ticks([])
+    bar.set_label("task, from the lowest to the highest first parameter")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _on_lines(name: str) -> str:
+    """A name on lines short enough for a small panel, what is in parentheses on its own."""
+    return "\n".join(textwrap.fill(line, WIDEST) for line in name.replace(" (", "\n(").splitlines())
+
+
+def _draw_map(axis: Any, entry: Entry) -> None:
+    z = entry.probe("z")
+    assert z is not None
+    first = np.array(entry.first.info["task_set"]["params"])[:, 0]
+    order = np.argsort(first, kind="stable")
+    tasks = order[np.unique(np.linspace(0, len(order) - 1, SHOWN_TASKS).astype(int))]
+    points = z[0][tasks, :SHOWN_DRAWS]  # [T', D, Z]
+    plane = project(points.reshape(-1, points.shape[-1]))
+    own = plane.reshape(len(tasks), -1, 2)  # [T', D, 2]
+    for place, dots in zip(style.task_places(len(tasks)), own, strict=True):
+        axis.plot(
+            *dots.T, ".", color=style.task_colour(place), markersize=2.6 + 1.4 * (len(tasks) < 5), mew=0
+        )
+    axis.set_title(_on_lines(entry.label), fontsize=7, loc="center")
+    axis.set_xticks([])
+    axis.set_yticks([])
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(True)
+    for spine in axis.spines.values():
+        spine.set_color(style.QUIET)
+    axis.set_box_aspect(1)
+
+
+def project(points: NDArray[Any]) -> NDArray[Any]:
+    """t-SNE on one thread, so that it repeats: [N, Z] -> [N, 2]."""
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    if np.ptp(points) < 1e-9:  # an encoder that collapsed has no map
+        return np.zeros((len(points), 2))
+    perplexity = min(30.0, (len(points) - 1) / 3)
+    with threadpool_limits(1):
+        plane = TSNE(perplexity=perplexity, init="pca", max_iter=500, random_state=0).fit_transform(points)
+    return np.asarray(plane)
+
+
+FIGURES = (
+    Figure(
+        name="table2",
+        title="Table 2: variance of task embeddings",
+        kind="table",
+        make=variances,
+        show=show_variances,
+        caption="Variance of the mean embedding z over fresh context draws of the frozen encoder (dropout "
+        "off), averaged over training tasks and latent dimensions. The paper does not say over what its "
+        "variance is taken. A variance shrinks with the scale of z, so the variance between tasks stands "
+        "beside it: the ratio is what can be compared.",
+        section="Task embeddings",
+        needs="bench run --env {envs} --algo {algos}",
+    ),
+    Figure(
+        name="fig4b",
+        title="Fig. 4b, c: task embeddings (t-SNE)",
+        kind="figure",
+        make=embedding_maps,
+        caption="Each point is the embedding of one context draw, coloured by its task; 20 tasks at equal "
+        "distances along the first task parameter (or all, where there are fewer), training and test tasks "
+        "alike; first seed. t-SNE distances between clusters mean nothing: read whether points of one task "
+        "lie together.",
+        note=nothing_held_out,
+        section="Task embeddings",
+        needs="bench run --env {envs} --algo {algos}",
+    ),
+)

@@ -1,0 +1,150 @@
+"""How every figure looks: one type size, one palette that follows the algorithm, little ink."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from comrl.benchmark.reporting.figures.views import method_labels, paper
+from comrl.benchmark.reporting.ledger import Ledger
+
+COLUMN = 3.4  # inches: one column of a paper
+PAGE = 7.0  # both columns
+
+# Okabe and Ito's colours, told apart with any colour vision, in an order that keeps neighbours far apart
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F", "#000000")
+MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*")
+UPPER: dict[str, Any] = {"color": "#333333", "linestyle": (0, (5, 2)), "linewidth": 0.9}
+LOWER: dict[str, Any] = {"color": "#888888", "linestyle": (0, (1, 1.2)), "linewidth": 1.1}
+BEST: dict[str, Any] = {"color": "#333333", "linestyle": "-", "linewidth": 0.6}
+QUIET = "#b8b8b8"
+TASKS = "viridis"  # tasks, ordered by their first parameter
+
+SETTINGS: dict[str, Any] = {
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.titlelocation": "left",
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.4,
+    "patch.linewidth": 0.6,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.5,
+    "savefig.dpi": 200,
+    "figure.dpi": 100,
+    "figure.constrained_layout.use": True,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "comrl-bench",
+    "mathtext.fontset": "dejavusans",
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw without a screen, in the style of the report."""
+    mpl.use("Agg")
+    with mpl.rc_context(SETTINGS):  # type: ignore[arg-type]
+        yield
+
+
+def colours(ledger: Ledger) -> dict[str, str]:
+    """A colour for every method in print: the paper's algorithms always have the same, others follow them."""
+    return {label: PALETTE[i % len(PALETTE)] for label, i in _numbered(ledger).items()}
+
+
+def markers(ledger: Ledger) -> dict[str, str]:
+    """A marker for every method in print, so that colour is never alone in telling them apart."""
+    return {label: MARKERS[i % len(MARKERS)] for label, i in _numbered(ledger).items()}
+
+
+def _numbered(ledger: Ledger) -> dict[str, int]:
+    known = list(paper()["algorithms"])
+    place = {
+        run.label: known.index(run.algo) for run in ledger.runs if run.algo in known and not _overridden(run)
+    }
+    others = [label for label in method_labels(ledger) if label not in place]
+    return place | {label: len(known) + i for i, label in enumerate(others)}
+
+
+def _overridden(run: Any) -> bool:
+    return run.label != run.info["label"]
+
+
+def panels(
+    count: int, *, columns: int = 3, width: float = PAGE, height: float = 2.2
+) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels, at most so many in a row; `height` is that of one panel."""
+    import matplotlib.pyplot as plt
+
+    across = 2 if count == 4 else min(columns, count)
+    down = -(-count // across)
+    full = width if across > 1 else min(width, COLUMN * 1.25)
+    figure, axes = plt.subplots(down, across, figsize=(full, height * down), squeeze=False)
+    flat = list(axes.flat)
+    for spare in flat[count:]:
+        spare.axis("off")
+    return figure, flat[:count]
+
+
+def legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One legend for all panels, under them."""
+    columns = 4 if figure.get_figwidth() > COLUMN * 1.5 else 2
+    found: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found:
+        rows = -(-len(found) // columns)
+        figure.set_figheight(figure.get_figheight() + 0.08 + 0.15 * rows)
+        figure.legend(
+            found.values(), found.keys(), loc="outside lower center", ncols=min(columns, len(found))
+        )
+
+
+def task_places(count: int) -> list[float]:
+    """Where so many tasks lie on the scale of colours; a few keep off its ends, which are hard to see."""
+    low, high = (0.0, 1.0) if count > 5 else (0.15, 0.75)
+    return [low + (high - low) * i / max(1, count - 1) for i in range(count)]
+
+
+def task_colour(place: float) -> Any:
+    """The colour of a task at a place between 0 and 1."""
+    return mpl.colormaps[TASKS](place)
+
+
+def square_map(axis: Axes) -> None:
+    """A map: equal axes, a light frame, no ticks in the way."""
+    axis.set_aspect("equal", adjustable="datalim")
+    axis.tick_params(length=1.5)
+
+
+def letter(axes: Sequence[Axes]) -> None:
+    """Put (a), (b), ... before the panels' titles."""
+    for i, axis in enumerate(axes):
+        axis.set_title(f"({chr(97 + i)}) {axis.get_title(loc='left')}")
+
+
+def render(figure: Figure, kind: str) -> bytes:
+    """The figure as `png` or `svg`, the same bytes every time."""
+    out = io.BytesIO()
+    metadata: dict[str, None] = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+    figure.savefig(out, format=kind, metadata=metadata)
+    return out.getvalue()

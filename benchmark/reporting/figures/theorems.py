@@ -1,0 +1,75 @@
+"""Theorems 3.1 and 3.2 evaluated on trained encoders."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from comrl.benchmark.reporting.figures import Figure
+from comrl.benchmark.reporting.figures.views import entries
+from comrl.benchmark.reporting.ledger import Ledger
+from comrl.benchmark.reporting.tables import number, once
+
+ROUNDING = 1e-4  # relative; embeddings and losses are float32
+
+
+def theorem_check(ledger: Ledger) -> pd.DataFrame | None:
+    """The identity and the chain of inequalities, the worst seed of each. [focalpp Theorems 3.1, 3.2]"""
+    rows = []
+    for entry in entries(ledger, role="method"):
+        identity, chain = entry.probe("theorem31"), entry.probe("theorem32")  # [S, 2], [S, 3]
+        if identity is None or chain is None:
+            continue
+        gap = float(abs(identity[:, 0] - identity[:, 1]).max())
+        slack = ROUNDING * abs(chain).max()
+        rows.append(
+            {
+                "environment": entry.setting,
+                "encoder": entry.label,
+                "contrast": float(identity[:, 0].mean()),
+                "mean_classifier": float(identity[:, 1].mean()),
+                "gap": gap,
+                "equal": gap <= ROUNDING * max(1.0, float(abs(identity).max())),
+                "supervised": float(chain[:, 0].mean()),
+                "supervised_mean": float(chain[:, 1].mean()),
+                "unsupervised": float(chain[:, 2].mean()),
+                "ordered": bool(
+                    (chain[:, 0] <= chain[:, 1] + slack).all() and (chain[:, 1] <= chain[:, 2] + slack).all()
+                ),
+            }
+        )
+    return pd.DataFrame(rows) if rows else None
+
+
+def show_theorems(frame: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds; `equal` and `ordered` hold for every seed."""
+    return pd.DataFrame(
+        {
+            "environment": once(frame["environment"]),
+            "encoder": frame["encoder"],
+            "eq. 8 / T": frame["contrast"].map("{:.4f}".format),
+            "mean classifier": frame["mean_classifier"].map("{:.4f}".format),
+            "gap": frame["gap"].map(number),
+            "equal": frame["equal"].map({True: "yes", False: "no"}),
+            "eq. 12": frame["supervised"].map("{:.4f}".format),
+            "eq. 13": frame["supervised_mean"].map("{:.4f}".format),
+            "eq. 14": frame["unsupervised"].map("{:.4f}".format),
+            "ordered": frame["ordered"].map({True: "yes", False: "no"}),
+        }
+    )
+
+
+FIGURES = (
+    Figure(
+        name="theorems",
+        title="Theorems 3.1 and 3.2 on trained encoders",
+        kind="table",
+        make=theorem_check,
+        show=show_theorems,
+        caption="Theorem 3.1: the matrix-form objective (eq. 8 over T) equals the loss of the mean task "
+        "classifier. Theorem 3.2: supervised loss (eq. 12, best linear classifier) ≤ that of the mean "
+        "classifier (eq. 13) ≤ unsupervised contrastive loss (eq. 14). Mean over seeds, the largest gap of "
+        "all; equal and ordered are judged on every seed, within rounding of float32.",
+        section="Task embeddings",
+        needs="bench run --env {envs} --algo {algos}",
+    ),
+)

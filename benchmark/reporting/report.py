@@ -1,0 +1,222 @@
+"""The report: every declared table and figure of a ledger, as files and as one page that stands alone."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from comrl.benchmark.reporting import tables
+from comrl.benchmark.reporting.figures import SECTIONS, Absent, Figure, style
+from comrl.benchmark.reporting.figures.views import (
+    entries,
+    headline_split,
+    method_labels,
+    nothing_held_out,
+    paper,
+    split_rank,
+)
+from comrl.benchmark.reporting.ledger import Ledger, Run, read_ledger
+from comrl.envs.family import families
+from comrl.ground.discovery import declared
+from comrl.ground.errors import BadInput
+from comrl.ground.files import locked, write_folder_whole
+
+GENERATOR = "comrl-bench report"
+INLINE_SVG = 350_000  # bytes; a figure with more ink than that is shown as pixels
+
+
+@dataclass(frozen=True)
+class Made:
+    """A table or figure as the page shows it: caption, HTML, and the files that hold it."""
+
+    figure: Figure
+    caption: str
+    body: str
+    files: tuple[str, ...]
+
+
+def write_report(results: Path, out: Path, preset: str | None = None, progress: bool = True) -> Path:
+    """Make the whole report from a results folder, in place of an older one; the path of its page."""
+    ledger = read_ledger(results)
+    if not ledger.runs:
+        raise BadInput(f"{results}: no runs yet; make some with `bench run`")
+    ledger = ledger.select(preset)
+    _refuse_foreign(out)
+    figures = _in_order(declared("comrl.benchmark.reporting.figures", "FIGURES"))
+    lock = out.with_name(f".{out.name}.lock")
+    with alone(lock), write_folder_whole(out) as part:
+        made = [_make(figure, ledger, part) for figure in tqdm(figures, desc="report", disable=not progress)]
+        absent = {f: body for f, body in zip(figures, made, strict=True) if not isinstance(body, Made)}
+        page = _page(ledger, [body for body in made if isinstance(body, Made)], absent)
+        (part / "index.html").write_text(page, encoding="utf-8")
+    return out / "index.html"
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """One process at a time makes this report; the lock's folder goes with the lock."""
+    try:
+        with locked(lock):
+            yield
+    finally:
+        with suppress(OSError):  # not empty: somebody else holds it
+            lock.rmdir()
+
+
+def _in_order(figures: Iterable[Figure]) -> list[Figure]:
+    """By section; a section of somebody else's making comes last."""
+    return sorted(
+        figures, key=lambda f: SECTIONS.index(f.section) if f.section in SECTIONS else len(SECTIONS)
+    )
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Never take the place of a folder that is not a report."""
+    page = out / "index.html"
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not page.is_file() or GENERATOR not in page.read_text(encoding="utf-8", errors="replace")[:2000]:
+        raise BadInput(f"{out}: exists and is not a report; choose another folder with --out")
+
+
+def _make(figure: Figure, ledger: Ledger, folder: Path) -> Made | Absent | None:
+    """Make one table or figure and write its files; None where the ledger has nothing for it."""
+    with style.styled():
+        product = figure.make(ledger)
+        if product is None or isinstance(product, Absent):
+            return product
+        write = _write_table if figure.kind == "table" else _write_figure
+        return write(figure, figure.legend(ledger), product, folder)
+
+
+def _write_table(figure: Figure, caption: str, frame: pd.DataFrame, folder: Path) -> Made:
+    shown = figure.show(frame) if figure.show else tables.printed(frame)
+    texts = {
+        "md": tables.markdown(shown),
+        "csv": frame.to_csv(index=False, lineterminator="\n"),
+        "tex": tables.latex(shown, f"{figure.title}. {caption}", figure.name),
+    }
+    files = {f"tables/{figure.name}.{ending}": text.encode() for ending, text in texts.items()}
+    return Made(figure, caption, tables.html(shown), _write(files, folder))
+
+
+def _write_figure(figure: Figure, caption: str, drawing: Any, folder: Path) -> Made:
+    import matplotlib.pyplot as plt
+
+    svg, png = style.render(drawing, "svg"), style.render(drawing, "png")
+    width = drawing.get_figwidth()
+    plt.close(drawing)
+    kind, content = ("svg+xml", svg) if len(svg) <= INLINE_SVG else ("png", png)
+    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    image = f'<img src="{source}" alt="{figure.title}" style="width: {width / style.PAGE:.0%}">'
+    files = {f"figures/{figure.name}.png": png, f"figures/{figure.name}.svg": svg}
+    return Made(figure, caption, image, _write(files, folder))
+
+
+def _write(files: dict[str, bytes], folder: Path) -> tuple[str, ...]:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    return tuple(files)
+
+
+def _page(ledger: Ledger, made: list[Made], absent: Mapping[Figure, Absent | None]) -> str:
+    """The page, from its template."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    settings: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    room = Environment(
+        loader=PackageLoader("comrl.benchmark.reporting"), undefined=StrictUndefined, **settings
+    )
+    names = dict.fromkeys(item.figure.section for item in made)
+    sections = {name: [item for item in made if item.figure.section == name] for name in names}
+    return room.get_template("report.html").render(
+        generator=GENERATOR,
+        sections=sections,
+        absent=missing_figures(ledger, absent),
+        gaps=missing_runs(ledger),
+        birth=birth(ledger),
+        held_out=nothing_held_out(ledger) or "No test task is among the training tasks.",
+    )
+
+
+def birth(ledger: Ledger) -> dict[str, str]:
+    """What these results are and where they came from, each value once."""
+    packages = {f"{k} {v}" for run in ledger.runs for k, v in run.info["provenance"]["packages"].items()}
+    return {
+        "environments": _list(entry.first.info["env_label"] for entry in entries(ledger)),
+        "algorithms": ", ".join(method_labels(ledger)),
+        "yardsticks": _list(run.label for run in ledger.runs if run.role != "method") or "none",
+        "training splits": ", ".join(sorted({run.split for run in ledger.runs}, key=split_rank)),
+        "preset": ", ".join(ledger.protocols),
+        "seeds": ", ".join(
+            str(seed) for seed in sorted({seed for run in ledger.runs for seed in run.spec["seeds"]})
+        ),
+        "data sets": _list(
+            (f"{p.info['env_label']} {p.info['sha256'][:12]} ({p.info['preset']})") for p in ledger.portraits
+        ),
+        "code": _list(str(run.info["provenance"]["git"])[:12] for run in ledger.runs),
+        "device": _list(str(run.info["provenance"]["device"]) for run in ledger.runs),
+        "packages": ", ".join(sorted(packages)),
+    }
+
+
+def _list(values: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(values))
+
+
+def missing_figures(ledger: Ledger, absent: Mapping[Figure, Absent | None]) -> list[tuple[str, str]]:
+    """What is missing and the command that adds it, of every table and figure that is not there."""
+    fields = {
+        "envs": " ".join(dict.fromkeys(entry.env for entry in entries(ledger))),
+        "algos": " ".join(dict.fromkeys(entry.first.algo for entry in entries(ledger))),
+        "relabeled": paper()["report"]["relabeled_split"],
+        "relabeled_envs": " ".join(_known(paper()["report"]["relabeled_environments"])),
+        "shift_commands": " && ".join(
+            f"bench run --env {env} --split {split} --algo {' '.join(paper()['report']['shift_algorithms'])}"
+            for env in _known(paper()["report"]["shift_environments"])
+            for split in paper()["report"]["shift_splits"][env]
+        ),
+    }
+    return [
+        (f"{figure.title}: {why.reason}", why.remedy)
+        if why
+        else (figure.title, figure.needs.format(**fields))
+        for figure, why in absent.items()
+    ]
+
+
+def missing_runs(ledger: Ledger) -> list[tuple[str, str]]:
+    """Environment and command wherever the headline or the relabeled split lacks algorithms."""
+    report = paper()["report"]
+    wanted = dict.fromkeys([*paper()["algorithms"], *(entry.first.algo for entry in entries(ledger))])
+    places = [(family.name, report["headline_split"]) for family in families()]
+    places += [(env, report["relabeled_split"]) for env in _known(report["relabeled_environments"])]
+    found = []
+    for env, split in places:
+        there = {run.algo for run in ledger.runs if (run.env, run.split) == (env, split)}
+        lacking = [algo for algo in wanted if algo not in there]
+        if lacking:
+            at = "" if split == headline_split() else f" --split {split}"
+            command = f"bench run --env {env}{at} --algo {' '.join(lacking)}{_flags(ledger.runs[0])}"
+            found.append((f"{env}, {split} data: {len(lacking)} of {len(wanted)} algorithms", command))
+    return found
+
+
+def _known(environments: Iterable[str]) -> list[str]:
+    """Those environments that exist in this benchmark."""
+    return [env for env in environments if env in {family.name for family in families()}]
+
+
+def _flags(run: Run) -> str:
+    """The command-line flags of the protocol that a run followed."""
+    preset, *changed = run.protocol.split(",")
+    return f" --preset {preset}" + "".join(f" --set {change}" for change in changed)

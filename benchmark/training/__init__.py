@@ -1,0 +1,1 @@
+"""Training and testing: one run from its settings to what it keeps."""

@@ -1,0 +1,174 @@
+"""A run before it begins: all that it needs, settled and checked, and the birth certificate it will carry."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from comrl.algorithms.algorithm import Algorithm, Space, Training, find_algorithm
+from comrl.algorithms.learner import State, start
+from comrl.benchmark.generation.generate import packages
+from comrl.benchmark.protocol import RunSpec, configured, describe, resolve, run_id, settled, split_overrides
+from comrl.benchmark.provenance import git_revision
+from comrl.benchmark.training.evaluate import evaluate
+from comrl.benchmark.training.online import evaluate_online
+from comrl.datasets.sampler import Layout, Sampler
+from comrl.datasets.splits import Split, find_split, load_split, splits_of
+from comrl.datasets.store import Dataset, open_dataset
+from comrl.envs.family import TaskFamily, find_family
+from comrl.ground.errors import BadInput
+
+
+@dataclass
+class Job:
+    """Everything that one run needs, settled and checked before anything is computed."""
+
+    spec: RunSpec
+    algorithm: Algorithm
+    training: Training
+    family: TaskFamily
+    dataset: Dataset
+    device: torch.device
+    samplers: dict[str, Sampler] = field(default_factory=dict)
+
+    @cached_property
+    def id(self) -> str:
+        """Of everything that decides the result."""
+        return run_id(self.algorithm, self.training, self.spec, self.dataset.sha256, self.unread)
+
+    @property
+    def split(self) -> Split:
+        """The split that it trains on."""
+        return find_split(self.spec.split, self.family)
+
+    @property
+    def contexts(self) -> list[Split]:
+        """The splits that contexts come from in the last test: its own first, then all of the same radius."""
+        alike = [s for s in splits_of(self.family) if s.relabel == self.split.relabel and s != self.split]
+        return [self.split, *alike]
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """The shared settings that this split and environment have no use for."""
+        pool = set() if self.split.relabel else {"relabeled_pool"}
+        return frozenset(pool if self.split.radius(self.family) is not None else {*pool, "context_radius"})
+
+    def sampler(self, split: Split) -> Sampler:
+        """The split's data on the device, read once."""
+        if split.name not in self.samplers:
+            tasks = self.dataset.task_set
+            mean, std = self.standardisation
+            params = (tasks.params - mean) / std  # [T, P]
+            family, seen = self.family, self.space.obs
+            layout = Layout(family.obs_dim, family.action_dim, family.dynamics_differ, family.obs_dim - seen)
+            data = load_split(
+                self.dataset, split, pool_per_task=self.training.relabeled_pool, radius=self.radius(split)
+            )
+            self.samplers[split.name] = Sampler(data, params, layout, self.device)
+        return self.samplers[split.name]
+
+    @property
+    def standardisation(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation of the training tasks' parameters: [P], [P]."""
+        tasks = self.dataset.task_set
+        known = tasks.params[list(tasks.train)]
+        return known.mean(0), np.maximum(known.std(0), 1e-6)
+
+    def radius(self, split: Split) -> float | None:
+        """The goal radius of a split's context: the family's, unless the run has its own."""
+        own = self.training.context_radius
+        return own if own is not None and split.radius(self.family) is not None else split.radius(self.family)
+
+    @property
+    def space(self) -> Space:
+        """What the algorithm sees of the family."""
+        family = self.family
+        seen = family.obs_dim if self.training.sees_place else family.body_dim
+        tasks = self.dataset.task_set.train
+        return Space(seen, family.action_dim, len(family.param_names), family.dynamics_differ, tasks)
+
+    def fresh(self) -> State:
+        """The stack of seeds at step 0."""
+        return start(self.algorithm, self.training, self.space, self.spec.seeds, self.device)
+
+    def test(self, state: State, split: Split) -> pd.DataFrame:
+        """Returns on the test tasks with contexts from a split."""
+        return evaluate(
+            state, self.spec.seeds, self.sampler(split), self.family, self.dataset.task_set, split.name
+        )
+
+    def test_online(self, state: State) -> pd.DataFrame:
+        """Returns on the test tasks with contexts that the policies collect themselves."""
+        sampler, radius = self.sampler(self.split), self.radius(self.split)
+        return evaluate_online(state, self.spec.seeds, sampler, self.family, self.dataset.task_set, radius)
+
+
+def prepare_job(spec: RunSpec, data: Path, device: torch.device) -> Job:
+    """Settle a spec; BadInput names whatever is unknown, missing or impossible."""
+    family, algorithm = find_family(spec.env), find_algorithm(spec.algo)
+    find_split(spec.split, family)
+    if len(set(spec.seeds)) < len(spec.seeds) or min(spec.seeds) < 0:
+        raise BadInput(f"--seeds {' '.join(map(str, spec.seeds))}: give different seeds, none below 0")
+    shared, own = split_overrides(spec.overrides)
+    training = resolve(spec.preset, spec.env, shared).training
+    algorithm = configured(algorithm, spec.preset, spec.env, own)
+    if training.meta_batch > family.train_tasks:
+        raise BadInput(
+            f"training.meta_batch {training.meta_batch} exceeds the {family.train_tasks} training tasks "
+            f"of {family.name}, which must be distinct; lower it"
+        )
+    job = Job(spec, algorithm, training, family, open_dataset(data, spec.env, check=True), device)
+    for name in job.unread:
+        if f"training.{name}" in spec.overrides:
+            raise BadInput(
+                f"--set {name} changes nothing: {spec.split} data of {spec.env} have no use for it"
+            )
+    job.fresh()  # networks that cannot be built say so now
+    return job
+
+
+def settings_id(job: Job) -> str:
+    """The id that the run would have without seeds: runs that share it are one experiment."""
+    return run_id(
+        job.algorithm, job.training, job.spec.model_copy(update={"seeds": ()}), job.dataset.sha256, job.unread
+    )
+
+
+def card(job: Job) -> dict[str, Any]:
+    """The run's birth certificate."""
+    tasks = job.dataset.task_set
+    return {
+        "id": job.id,
+        "settings_id": settings_id(job),
+        "spec": json.loads(job.spec.model_dump_json(exclude={"context"})),
+        "role": job.algorithm.role,
+        "label": job.algorithm.label,
+        "env_label": job.family.label,
+        "algorithm": describe(job.algorithm),
+        "training": asdict(job.training),
+        "preset_parts": settled(job.spec.preset, job.spec.env, "parts"),
+        "horizon": job.family.horizon,
+        "scores": [[score.name, score.label] for score in job.family.scores],
+        "task_set": {
+            "seed": tasks.seed,
+            "train": tasks.train,
+            "test": tasks.test,
+            "params": tasks.params.tolist(),
+        },
+        "data_sha256": job.dataset.sha256,
+        "train_split_radius": job.radius(job.split),
+        "provenance": {
+            "git": git_revision(),
+            "packages": packages(),
+            "threads": torch.get_num_threads(),
+            "device": str(job.device),
+        },
+    }
