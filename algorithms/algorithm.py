@@ -11,25 +11,10 @@ from torch import Tensor, nn
 
 from comrl.algorithms.belief import Belief
 from comrl.datasets.transitions import Context, MetaBatch, Rows
+from comrl.datasets.transitions import Space as Space
 from comrl.ground.discovery import by_name, declared
 from comrl.ground.noise import Stream
 from comrl.ground.settings import BelowOne, Count, Pair, Positive, Tables, required, setting
-
-
-class Space(NamedTuple):
-    """What an algorithm knows of a family: widths, and whether the context shows the next observation."""
-
-    obs: int
-    action: int
-    params: int
-    next_obs_in_context: bool
-    tasks: tuple[int, ...] = ()
-    """The training tasks' numbers."""
-
-    @property
-    def context_widths(self) -> tuple[int, ...]:
-        """The widths of the context's fields, in the order s, a, r (, s')."""
-        return self.obs, self.action, 1, *([self.obs] if self.next_obs_in_context else [])
 
 
 @dataclass(frozen=True)

@@ -9,26 +9,35 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from comrl.algorithms.algorithm import Algorithm, Training
-from comrl.algorithms.behaviour import SacSettings
+from comrl.algorithms.behaviour import Behaviour
 from comrl.envs.family import families
 from comrl.ground.discovery import suggestion
 from comrl.ground.errors import BadInput
-from comrl.ground.settings import Setting, changed, checked, merged, settings_of, used, with_tables
+from comrl.ground.settings import (
+    Count,
+    Setting,
+    changed,
+    checked,
+    merged,
+    required,
+    settings_of,
+    used,
+    with_tables,
+)
 
 DEFAULT_PRESET = "lite"
 
 
-class Rollouts(BaseModel):
-    """How many episodes of each quality a task's file holds."""
+@dataclass(frozen=True)
+class Rollouts:
+    """What is kept of the behaviour agents."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    episodes: int = Field(ge=1)
+    episodes: Count = required("episodes of each quality in a task's file")
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ class Protocol:
 
     preset: str
     data: Rollouts
-    behaviour: SacSettings
+    behaviour: Behaviour
     training: Training
 
 
@@ -56,8 +65,7 @@ class RunSpec(BaseModel):
     """Where test contexts come from; online adds the test on self-collected ones to the offline test."""
 
 
-Section = TypeVar("Section", bound=BaseModel)
-SECTIONS: dict[str, type] = {"data": Rollouts, "behaviour": SacSettings, "training": Training}
+SECTIONS: dict[str, type] = {"data": Rollouts, "behaviour": Behaviour, "training": Training}
 Layer = tuple[str, Mapping[str, Any]]
 """Where tables come from, and the tables."""
 
@@ -117,43 +125,34 @@ def resolve(preset: str, env: str, overrides: Mapping[str, Any] | None = None) -
     """The preset's settings for an environment, with overrides `section.field`; BadInput names what is
     unknown.
     """
-    body = {section: settled(preset, env, section) for section in SECTIONS}
+    parts = settled(preset, env, "parts")
+    protocol = Protocol(
+        preset,
+        *(with_tables(_section(name, settled(preset, env, name)), parts) for name in SECTIONS),
+    )
+    known = [one.path for one in settings_of(protocol) if "." in one.path]
     for key, value in (overrides or {}).items():
-        section, _, field = key.partition(".")
-        known = [f"{name}.{field}" for name, kind in SECTIONS.items() for field in fields_of(kind)]
-        if key not in known:
-            raise BadInput(f"unknown setting {key!r}; {suggestion(key, known)}")
-        body[section][field] = value
-    data = _validated(Rollouts, body, "data")
-    behaviour = _validated(SacSettings, body, "behaviour")
-    return Protocol(preset, data, behaviour, _training(body["training"]))
+        protocol = changed(protocol, find_path(known, key, "the protocol"), value)
+    return protocol
 
 
-def _validated(kind: type[Section], body: Mapping[str, Any], section: str) -> Section:
-    """A section as its model has it; BadInput in a sentence where a value does not fit."""
-    try:
-        return kind.model_validate(body[section])
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join((section, *map(str, first["loc"])))
-        raise BadInput(f"setting {name} = {first['input']!r}: {first['msg'].lower()}") from None
-
-
-def _training(table: Mapping[str, Any]) -> Training:
-    known = fields_of(Training)
+def _section(section: str, table: Mapping[str, Any]) -> Any:
+    """A section with a preset's values; BadInput in a sentence where one does not fit or is missing."""
+    kind = SECTIONS[section]
+    known = fields_of(kind)
     for name in table:
         if name not in known:
-            raise BadInput(f"a preset gives training.{name}, which is no setting; {suggestion(name, known)}")
-    values = {name: checked(Training, name, value, f"training.{name}") for name, value in table.items()}
+            raise BadInput(f"a preset gives {section}.{name}, which is no setting; {suggestion(name, known)}")
+    values = {name: checked(kind, name, value, f"{section}.{name}") for name, value in table.items()}
     try:
-        return Training(**values)
+        return kind(**values)
     except TypeError as error:
-        raise BadInput(f"the preset lacks a setting of the protocol ({error})") from None
+        raise BadInput(f"the preset lacks a setting of {section} ({error})") from None
 
 
 def fields_of(kind: type) -> list[str]:
     """The names of a section's settings."""
-    return [one.name for one in fields(kind)] if is_dataclass(kind) else list(kind.model_fields)  # type: ignore[attr-defined]
+    return [one.name for one in fields(kind)]
 
 
 def parse_overrides(settings: Sequence[str], *sections: str) -> dict[str, Any]:
@@ -224,12 +223,22 @@ def with_setting(algorithm: Algorithm, path: str, value: Any) -> Algorithm:
 
 def path_of(algorithm: Algorithm, key: str) -> str:
     """The path of a setting that is given whole or by its last names alone."""
-    known = [one.path for one in part_settings(algorithm)]
-    fitting = [key] if key in known else [path for path in known if path.endswith(f".{key}")]
+    return find_path([one.path for one in part_settings(algorithm)], key, algorithm.name)
+
+
+def find_path(known: Sequence[str], key: str, owner: str) -> str:
+    """The one known path that is the key, ends in it, or begins and ends as it does, with parts in between.
+
+    BadInput where there is none, or several.
+    """
+    first, _, rest = key.partition(".")
+    between = [path for path in known if rest and path.startswith(f"{first}.") and path.endswith(f".{rest}")]
+    ending = [path for path in known if path.endswith(f".{key}")]
+    fitting = [key] if key in known else ending or between
     if not fitting:
-        raise BadInput(f"{algorithm.name} has no setting {key!r}; {suggestion(key, known)}")
+        raise BadInput(f"{owner} has no setting {key!r}; {suggestion(key, known)}")
     if len(fitting) > 1:
-        raise BadInput(f"{algorithm.name} has {key!r} in {len(fitting)} places; name {' or '.join(fitting)}")
+        raise BadInput(f"{owner} has {key!r} in {len(fitting)} places; name {' or '.join(fitting)}")
     return fitting[0]
 
 

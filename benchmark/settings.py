@@ -1,4 +1,4 @@
-"""Every setting of an algorithm on an environment: its value, where that comes from, and what it means."""
+"""Every setting of a run, or of the data it needs: its value, where that comes from, and what it means."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import pandas as pd
 
 from comrl.algorithms.algorithm import find_algorithm
 from comrl.benchmark.protocol import (
+    SECTIONS,
     Layer,
     configured,
+    find_path,
     layers,
     part_settings,
     path_of,
@@ -23,14 +25,24 @@ from comrl.ground.settings import Setting, settings_of
 COLUMNS = ["setting", "value", "from", "is", "paper"]
 
 
-def settings_table(preset: str, env: str, algo: str, overrides: Mapping[str, Any]) -> pd.DataFrame:
-    """A row for every setting that a run would read, the protocol's first; BadInput as for the run."""
+def settings_table(
+    preset: str, env: str, algo: str | None, overrides: Mapping[str, str | int | float | bool]
+) -> pd.DataFrame:
+    """A row for every setting that a run would read, the protocol's first, or without an algorithm every one
+    that data generation would; BadInput as for these.
+    """
     find_family(env)
-    shared, own = split_overrides(overrides)
-    algorithm = configured(find_algorithm(algo), preset, env, own)
-    known = layers(preset, env, algorithm)
-    given = {*shared, *(path_of(algorithm, key) for key in own)}
-    rows = [*settings_of(resolve(preset, env, shared).training, "training"), *part_settings(algorithm)]
+    if algo is None:
+        protocol = resolve(preset, env, overrides)
+        rows = [*settings_of(protocol.data, "data"), *settings_of(protocol.behaviour, "behaviour")]
+        known, paths = layers(preset, env), [one.path for one in rows]
+        given = {find_path(paths, key, "data generation") for key in overrides}
+    else:
+        shared, own = split_overrides(overrides)
+        algorithm = configured(find_algorithm(algo), preset, env, own)
+        known = layers(preset, env, algorithm)
+        given = {*shared, *(path_of(algorithm, key) for key in own)}
+        rows = [*settings_of(resolve(preset, env, shared).training, "training"), *part_settings(algorithm)]
     return pd.DataFrame([_row(one, known, given) for one in rows if not one.idle], columns=COLUMNS)
 
 
@@ -46,8 +58,9 @@ def _origin(one: Setting, known: list[Layer]) -> str:
     found = "the part's default"
     for outer in (False, True):
         for origin, tables in known:
-            if one.path.startswith("training."):
-                there = one.name in tables.get("training", {})
+            section, _, rest = one.path.partition(".")
+            if section in SECTIONS and rest == one.name:
+                there = one.name in tables.get(section, {})
             else:
                 there = _gives(one, tables.get("parts", {}), outer)
             found = origin if there else found

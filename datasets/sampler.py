@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from comrl.datasets.splits import SplitData
-from comrl.datasets.transitions import Context, MetaBatch, Rows
+from comrl.datasets.transitions import Context, MetaBatch, Rows, Space
 from comrl.ground.noise import Stream
 
 
-class Layout(NamedTuple):
-    """The widths of a packed row: obs, action, dense reward, next obs, alive, context reward."""
-
-    obs: int
-    action: int
-    next_obs_in_context: bool
-    unseen: int = 0
-    """The last so many numbers of an observation stay here: neither control nor encoder sees them."""
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """One width a field, in the packed order."""
-        return self.obs, self.action, 1, self.obs, 1, 1
-
-
 class Sampler:
-    """Draws transitions of chosen tasks, with replacement, from one packed tensor [T * N, F] on the
-    device.
-    """
+    """Draws transitions of chosen tasks, with replacement, from one packed tensor on the device."""
 
     def __init__(
-        self, split: SplitData, params: NDArray[np.float64], layout: Layout, device: torch.device
+        self, split: SplitData, params: NDArray[np.float64], space: Space, device: torch.device
     ) -> None:
         data = split.transitions
         columns = (
@@ -47,10 +28,18 @@ class Sampler:
             split.context_reward[..., None],
         )
         packed = np.concatenate(columns, -1, dtype=np.float32)  # [T, N, F]
-        self.layout, self.capacity = layout, packed.shape[1]
+        self.space, self.capacity, self.obs = space, packed.shape[1], data.obs.shape[-1]
         self.packed = torch.from_numpy(packed).flatten(0, 1).to(device)  # [T * N, F]
         self.count = torch.from_numpy(np.asarray(split.count)).to(device)  # [T]
         self.params = torch.from_numpy(np.asarray(params, dtype=np.float32)).to(device)  # [T, P]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """One width a packed field: obs, action, dense reward, next obs, alive, context reward.
+
+        Observations lie here whole; what of them is seen, the space says.
+        """
+        return self.obs, self.space.action, 1, self.obs, 1, 1
 
     def fields(self, task: Tensor, uniform: Tensor) -> tuple[Tensor, ...]:
         """The packed fields of uniformly drawn rows of each task.
@@ -59,17 +48,13 @@ class Sampler:
         """
         row = (uniform * self.count[task][..., None]).long() + task[..., None] * self.capacity  # [S, M, K]
         picked = self.packed.index_select(0, row.flatten()).view(*row.shape, -1)
-        return picked.split(self.layout.widths, -1)
-
-    def seen(self, obs: Tensor) -> Tensor:
-        """What is seen of observations."""
-        return obs[..., : self.layout.obs - self.layout.unseen]
+        return picked.split(self.widths, -1)
 
     def visible(self, fields: tuple[Tensor, ...]) -> Context:
         """What an encoder sees of them."""
         obs, action, _, next_obs, _, reward = fields
-        shown = self.seen(next_obs) if self.layout.next_obs_in_context else None
-        return Context(self.seen(obs), action, reward, shown)
+        shown = self.space.seen(next_obs) if self.space.next_obs_in_context else None
+        return Context(self.space.seen(obs), action, reward, shown)
 
     def context(self, task: Tensor, uniform: Tensor) -> Context:
         """A context of each task.  task: [S, M], uniform: [S, M, K]."""
@@ -90,11 +75,34 @@ class Sampler:
         query, key, rows = zip(
             *(field.split((context, context, control), 2) for field in fields), strict=True
         )
-        obs, action, reward, next_obs, alive, seen = (field.flatten(1, 2) for field in rows)  # [S, M * B, ·]
+        flat = (field.flatten(1, 2) for field in rows)  # [S, M * B, ·]
+        obs, action, reward, next_obs, alive, sparse = flat
+        obs, next_obs = self.space.seen(obs), self.space.seen(next_obs)
         return MetaBatch(
             self.visible(query),
             self.visible(key),
-            Rows(self.seen(obs), action, reward, self.seen(next_obs), alive, seen),
+            Rows(obs, action, reward, next_obs, alive, sparse),
             self.params[task],
             task,
         )
+
+
+class Replay(Sampler):
+    """What agents collect as they learn, one agent a task and all of them in step."""
+
+    def __init__(self, agents: int, capacity: int, space: Space, device: torch.device) -> None:
+        self.space, self.capacity, self.obs, self.size = space, capacity, space.obs, 0
+        self.packed = torch.zeros(agents * capacity, sum(self.widths), device=device)
+        self.count = torch.zeros(agents, dtype=torch.long, device=device)
+        self.params = torch.zeros(agents, space.params, device=device)
+
+    @property
+    def rows(self) -> Tensor:
+        """Each agent's rows so far: [S, size, F]."""
+        return self.packed.unflatten(0, (-1, self.capacity))[:, : self.size]
+
+    def add(self, rows: Tensor) -> None:
+        """Keep the same number of new rows of every agent, rewards as they are.  [S, n, F]."""
+        self.size += rows.shape[1]
+        self.rows[:, -rows.shape[1] :] = rows
+        self.count += rows.shape[1]

@@ -5,11 +5,42 @@ update consumes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+
+from comrl.envs.family import TaskFamily
+
+Observations = TypeVar("Observations", Tensor, NDArray[np.float32], NDArray[np.float64])
+
+
+class Space(NamedTuple):
+    """What is seen of a family: widths, and whether the context shows the next observation."""
+
+    obs: int
+    """The first so many numbers of an observation are seen: where the body is stays hidden."""
+    action: int
+    params: int
+    next_obs_in_context: bool
+    tasks: tuple[int, ...] = ()
+    """The training tasks' numbers."""
+
+    @property
+    def context_widths(self) -> tuple[int, ...]:
+        """The widths of the context's fields, in the order s, a, r (, s')."""
+        return self.obs, self.action, 1, *([self.obs] if self.next_obs_in_context else [])
+
+    def seen(self, obs: Observations) -> Observations:
+        """What is seen of observations as the environment gives them.  [..., O'] -> [..., O]."""
+        return obs[..., : self.obs]
+
+
+def space_of(family: TaskFamily, tasks: tuple[int, ...] = (), *, sees_place: bool = False) -> Space:
+    """What is seen of a family, its training tasks among it; of an observation all but the place."""
+    widths = family.seen_dim(sees_place), family.action_dim, len(family.param_names)
+    return Space(*widths, family.dynamics_differ, tasks)
 
 
 class Transitions(NamedTuple):

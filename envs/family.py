@@ -108,6 +108,10 @@ class TaskFamily:
         """The width of an observation without its place."""
         return self.obs_dim - self.place_dim
 
+    def seen_dim(self, sees_place: bool = False) -> int:
+        """How many of an observation's numbers are seen: all but the place, or all."""
+        return self.obs_dim if sees_place else self.body_dim
+
     def task_set(self, seed: int = 0) -> TaskSet:
         """The family's tasks and their split: one test task from each run of neighbours along the first
         parameter.

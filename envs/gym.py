@@ -29,7 +29,7 @@ class SingleTask(gymnasium.Env[Observation, Action]):
 
     def __init__(self, family: TaskFamily, task: int, params: Array, sees_place: bool = False) -> None:
         self.family, self.task = family, task
-        self.seen = family.obs_dim if sees_place else family.body_dim
+        self.seen = family.seen_dim(sees_place)
         self.params = params[None]  # [1, P]
         self.world = family.simulator(self.params)
         self.obs = np.zeros((1, family.obs_dim))  # [1, O]

@@ -19,7 +19,7 @@ from comrl.algorithms.belief import Belief
 from comrl.algorithms.learner import State, start
 from comrl.benchmark.generation.generate import generate
 from comrl.benchmark.protocol import configured, part_settings, resolve, with_setting
-from comrl.datasets.sampler import Layout, Sampler
+from comrl.datasets.sampler import Sampler
 from comrl.datasets.splits import SplitData
 from comrl.datasets.transitions import Transitions
 from comrl.envs import Score, TaskFamily, families
@@ -95,7 +95,7 @@ def random_sampler(space: Space = SPACE, tasks: int = 6, seed: int = 0) -> Sampl
     """A sampler of random rows in torch's default precision."""
     data = random_split(tasks, [20 + 7 * task for task in range(tasks)], space.obs, space.action, seed)
     params = np.random.default_rng(seed).normal(size=(tasks, space.params))
-    sampler = Sampler(data, params, Layout(space.obs, space.action, space.next_obs_in_context), CPU)
+    sampler = Sampler(data, params, space, CPU)
     sampler.packed = sampler.packed.to(torch.get_default_dtype())
     sampler.params = sampler.params.to(torch.get_default_dtype())
     return sampler
@@ -162,7 +162,7 @@ def toy_sampler(episodes: int = 60) -> Sampler:
     fields = [field.reshape(8, -1, *field.shape[2:]) for field in played[:5]]
     data = Transitions(*(field.astype(np.float32) for field in fields[:4]), fields[4])
     split = SplitData(data, np.full(8, data.reward.shape[1]), data.reward, None)
-    return Sampler(split, params, Layout(2, 2, False), CPU)
+    return Sampler(split, params, Space(2, 2, 1, False), CPU)
 
 
 @pytest.fixture(scope="session")

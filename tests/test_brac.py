@@ -36,7 +36,7 @@ from comrl.algorithms.control_sac import Sac
 from comrl.algorithms.learner import State, losses, update
 from comrl.algorithms.policy import clamp_through
 from comrl.algorithms.stack import StackedMLP
-from comrl.datasets.sampler import Layout, Sampler
+from comrl.datasets.sampler import Sampler
 from comrl.ground.noise import Stream
 
 __all__ = ["float64"]
@@ -247,7 +247,7 @@ def one_sided_sampler() -> Sampler:
     action, reward = split.transitions.action, split.transitions.reward
     action[:] = np.array(HERE) + 0.1 * action.clip(-2, 2)
     reward[:] = action.sum(-1)
-    return Sampler(split, np.zeros((6, SPACE.params)), Layout(SPACE.obs, SPACE.action, True), CPU)
+    return Sampler(split, np.zeros((6, SPACE.params)), SPACE._replace(next_obs_in_context=True), CPU)
 
 
 def distance(strength: float, kind: str = "dual", **options: Any) -> torch.Tensor:

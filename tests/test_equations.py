@@ -12,13 +12,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from run_fixture import evidence
+from run_fixture import evidence, shared
 from scipy import integrate, optimize, stats
 
 from comrl.algorithms.algorithm import Space
 from comrl.algorithms.attention import mean_one, weighted_mean
-from comrl.algorithms.behaviour import LOG_STD, StackedSac
 from comrl.algorithms.belief import Belief
+from comrl.algorithms.control_online import OnlineSac
 from comrl.algorithms.control_sac import critic_loss, policy_loss, value_loss
 from comrl.algorithms.encoders import MeanPool
 from comrl.algorithms.policy import Sampled, sample
@@ -30,11 +30,10 @@ from comrl.algorithms.task_losses import (
     info_nce,
     matrix_contrast,
 )
-from comrl.benchmark.protocol import resolve
 from comrl.benchmark.reporting import metrics
 from comrl.benchmark.training import theorems
 from comrl.benchmark.training.probe import absolutely_sparse, mixed_context
-from comrl.datasets.transitions import Context
+from comrl.datasets.transitions import Context, Rows
 from comrl.envs import families, find_family
 from comrl.envs.family import sparsify
 from comrl.ground.noise import Stream
@@ -316,30 +315,31 @@ def test_control_losses(seed: int, discount: float, temperature: float) -> None:
 
 def test_online_sac_losses() -> None:
     """Data generation's critic, policy and temperature losses, row by row, from the networks' own outputs."""
-    family, numbers = find_family("sparse-point-robot"), resolve("smoke", "sparse-point-robot").behaviour
-    agents = StackedSac(family, family.sample_params(), [3, 8], numbers, torch.device("cpu"))
-    nets, low, high = agents.nets, *LOG_STD
-    rows = torch.from_numpy(np.random.default_rng(1).normal(size=(2, 6, sum(agents.widths)))).float()
-    rows[..., -1] = torch.arange(6) % 3 != 0
-    here, there = (draws(seed, 2, 6, 2).float() for seed in (1, 2))
+    control, space = OnlineSac(width=5, initial_temperature=0.3, target_entropy=-1.5), Space(3, 2, 1, False)
+    nets = {name: net.double() for name, net in control.build(space, 1, Stream([3, 8])).items()}
+    nets["temperature"][0].data.fill_(math.log(0.3))  # which float32 has rounded
+    obs, next_obs, action = draws(1, 2, 6, 3), draws(2, 2, 6, 3), draws(3, 2, 6, 2).tanh()
+    reward, z, alive = draws(4, 2, 6, 1), draws(5, 2, 6, 1), (torch.arange(6) % 3 != 0).double()[:, None]
+    rows = Rows(obs, action, reward, next_obs, alive.expand(2, -1, -1), reward)
+    noise, training = draws(6, 2, 6, 4), shared(discount=0.9, reward_scale=2.0)
     with torch.no_grad():
-        ours = agents.losses(rows, here, there)
-        obs, action, reward, next_obs, alive = rows.split(agents.widths, -1)
-        drawn = sample(nets["policy"](obs), here, low=low, high=high)
-        after = sample(nets["policy"](next_obs), there, low=low, high=high)
-        q = nets["critic"](torch.cat([obs, action], -1))
-        q_drawn = nets["critic"](torch.cat([obs, drawn.action], -1))
-        q_after = nets["critic_target"](torch.cat([next_obs, after.action], -1))
-    alpha = numbers.initial_temperature
-    for s, total in enumerate(ours.tolist()):
+        ours = control.losses(nets, rows, dict.fromkeys(control.rates(), z), noise, training)
+        here, there = torch.cat([obs, z], -1), torch.cat([next_obs, z], -1)
+        drawn, after = control.draw(nets, here, noise[..., :2]), control.draw(nets, there, noise[..., 2:])
+        q = nets["critic"](torch.cat([here, action], -1))
+        q_drawn = nets["critic"](torch.cat([here, drawn.action], -1))
+        q_after = nets["critic_target"](torch.cat([there, after.action], -1))
+    for s in range(2):
+        want = {"critic": 0.0, "policy": 0.0, "temperature": 0.0}
         for n in range(6):
-            target = oracles.soft_target(float(reward[s, n]), bool(alive[s, n]), q_after[:, s, n, 0].tolist(),
-                                         float(after.log_prob[s, n]), alpha, numbers.gamma)  # fmt: skip
+            q_next, entropy = q_after[:, s, n, 0].tolist(), float(after.log_prob[s, n])
+            target = oracles.soft_target(2 * float(reward[s, n]), bool(alive[n]), q_next, entropy, 0.3, 0.9)
             log_prob = float(drawn.log_prob[s, n])
-            total -= sum((float(q[i, s, n]) - target) ** 2 for i in range(2)) / 6
-            total -= (alpha * log_prob - min(float(q_drawn[i, s, n]) for i in range(2))) / 6
-            total += math.log(alpha) * (log_prob + numbers.target_entropy) / 6
-        assert total == pytest.approx(0.0, abs=1e-3)
+            want["critic"] += sum((float(q[i, s, n]) - target) ** 2 for i in range(2)) / 6
+            want["policy"] += (0.3 * log_prob - min(float(q_drawn[i, s, n]) for i in range(2))) / 6
+            want["temperature"] -= math.log(0.3) * (log_prob - 1.5) / 6
+        for name, value in want.items():
+            close(ours[name][s], value)
 
 
 def test_polyak() -> None:

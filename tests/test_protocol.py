@@ -94,10 +94,10 @@ def test_the_paper_preset_is_table_6(env: str) -> None:
     assert find_family(env).horizon == 20
 
 
-def part_classes() -> set[str]:
-    """The classes of all parts of all declared algorithms."""
+def every_setting() -> list[Setting]:
+    """Of all parts of all declared algorithms, of data generation and of the shared protocol."""
     every = [one for algorithm in algorithms() for one in part_settings(algorithm)]
-    return {name for one in every for name in (one.part, *one.around)}
+    return every + [one for one in settings_of(resolve("smoke", SPEC.env)) if "." in one.path]
 
 
 @pytest.mark.parametrize("preset", presets())
@@ -106,7 +106,7 @@ def test_presets_name_parts_that_exist_and_leave_no_class_without_numbers(preset
     body = presets()[preset]
     tables = [body, *body.get("groups", {}).values(), *body.get("env", {}).values()]
     named = {name for table in tables for name in table.get("parts", {})}
-    assert named <= part_classes()
+    assert named <= {name for one in every_setting() for name in (one.part, *one.around)}
     if "extends" in body:
         assert body["extends"] in presets()
         return
@@ -114,9 +114,7 @@ def test_presets_name_parts_that_exist_and_leave_no_class_without_numbers(preset
 
 
 def test_every_setting_says_what_it_is() -> None:
-    every = [one for algorithm in algorithms() for one in part_settings(algorithm)]
-    every += settings_of(resolve("smoke", SPEC.env).training, "training")
-    unsaid = {f"{one.part}.{one.name}" for one in every if not one.says}
+    unsaid = {f"{one.part}.{one.name}" for one in every_setting() if not one.says}
     assert not unsaid, f"no word on {', '.join(sorted(unsaid))}"
 
 
@@ -146,7 +144,7 @@ def test_layers_lie_over_one_another_and_the_table_tells_which() -> None:
     [
         (lambda: resolve("papr", "sparse-point-robot"), "did you mean 'paper'"),
         (lambda: resolve("smoke", "x", {"training.step": 1}), "did you mean 'training.steps'"),
-        (lambda: resolve("smoke", "x", {"behavior.lr": 1}), "did you mean 'behaviour.lr'"),
+        (lambda: resolve("smoke", "x", {"behavior.control.lr": 1}), "did you mean 'behaviour.control.lr'"),
         (lambda: find_split("mixd"), "did you mean 'mixed'"),
         (lambda: find_split("relabled", find_family("point-robot-wind")), "of point-robot-wind"),
         (lambda: find_algorithm("focalp"), "did you mean 'focalpp'"),
@@ -174,7 +172,7 @@ def test_unknown_names_are_refused_with_the_nearest(ask: Any, nearest: str) -> N
         ("training.meta_batch", 1),
         ("training.lr_schedule", "cosine"),
         ("training.discount", 1.0),
-        ("behaviour.lr", -1),
+        ("behaviour.control.lr", -1),
         ("data.episodes", 1.5),
     ],
 )

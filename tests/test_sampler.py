@@ -12,10 +12,10 @@ from scipy import stats
 
 from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.training.job import Job, prepare_job
-from comrl.datasets.sampler import Layout, Sampler
+from comrl.datasets.sampler import Sampler
 from comrl.datasets.splits import load_split, splits_of
 from comrl.datasets.store import open_dataset
-from comrl.datasets.transitions import MetaBatch
+from comrl.datasets.transitions import MetaBatch, Space
 from comrl.envs import families, find_family
 from comrl.envs.family import sparsify
 from comrl.ground.errors import BadInput
@@ -37,7 +37,7 @@ def marked(next_obs: bool = True) -> Sampler:
         field[:] = code[..., None] + shift
     rows.reward[:], data.context_reward[:] = code + 0.3, code + 0.4
     params = np.arange(len(ROWS))[:, None] * 1.0
-    return Sampler(data, params, Layout(OBS, ACTION, next_obs), CPU)
+    return Sampler(data, params, Space(OBS, ACTION, 1, next_obs), CPU)
 
 
 def drawn(sampler: Sampler, tasks: list[int], sizes: tuple[int, int, int], seed: int = 0) -> MetaBatch:
@@ -78,7 +78,7 @@ def test_rows_come_from_their_own_task_and_hang_together() -> None:
 
 def test_alive_is_zero_where_the_world_ended() -> None:
     data = random_split(3, [9, 9, 9], OBS, ACTION)
-    sampler = Sampler(data, np.zeros((3, 1)), Layout(OBS, ACTION, False), CPU)
+    sampler = Sampler(data, np.zeros((3, 1)), Space(OBS, ACTION, 1, False), CPU)
     rows = drawn(sampler, [0, 1, 2], (3, 4, 50)).rows
     ended = {tuple(obs) for obs in data.transitions.obs[data.transitions.terminated].tolist()}
     pairs = zip(rows.obs.flatten(0, 1).tolist(), rows.alive.flatten().tolist(), strict=True)
@@ -92,7 +92,7 @@ def test_the_ends_of_the_draw_stay_inside_the_task(uniform: float) -> None:
     """The largest number below one must not reach the padding or the next task, whatever the count."""
     for rows in ([1, 3, 7], [1000, 1023, 4097], [4095, 2049, 9]):
         data = random_split(3, rows, 1, 1)
-        sampler = Sampler(data, np.zeros((3, 1)), Layout(1, 1, False), CPU)
+        sampler = Sampler(data, np.zeros((3, 1)), Space(1, 1, 1, False), CPU)
         fields = sampler.fields(torch.tensor([[0, 1, 2]]), torch.full((1, 3, 1), uniform))
         expected = [data.transitions.obs[task, int(uniform * count)] for task, count in enumerate(rows)]
         np.testing.assert_array_equal(fields[0][0, :, 0], np.stack(expected))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 import torch
 
-from comrl.algorithms.behaviour import SacSettings
+from comrl.algorithms.behaviour import Behaviour
+from comrl.algorithms.control_online import OnlineSac
 from comrl.benchmark.generation.behaviour_sb3 import sb3_steps_per_second, train_task
 from comrl.envs import find_family
 from comrl.envs.family import Array
@@ -21,30 +24,25 @@ TASKS = FAMILY.task_set(0)
 OBS = np.random.default_rng(0).standard_normal((5, 2))
 
 
-SMALL = SacSettings(
+SMALL = Behaviour(
     steps=60,
     warmup_steps=20,
     batch=16,
-    width=16,
-    depth=2,
-    lr=1e-3,
     lr_schedule="constant",
     gamma=0.99,
-    tau=0.005,
     updates_per_step=1,
     checkpoint_every=20,
-    initial_temperature=0.1,
-    target_entropy=-2.0,
     seed=0,
     block=1,
+    control=OnlineSac(width=16, depth=2, lr=1e-3, tau=0.005, initial_temperature=0.1, target_entropy=-2.0),
 )
 
 
-def with_values(**values: float) -> SacSettings:
-    return SacSettings(**(SMALL.model_dump() | values))
+def with_values(control: Mapping[str, float] = MappingProxyType({}), **values: int) -> Behaviour:
+    return replace(SMALL, **values, control=replace(SMALL.control, **control))
 
 
-def actions(settings: SacSettings, task: int, seed: int) -> dict[int, tuple[Array, Array]]:
+def actions(settings: Behaviour, task: int, seed: int) -> dict[int, tuple[Array, Array]]:
     """Each checkpoint's stochastic and mean actions at the same observations."""
     return {
         step: (sample(OBS), mean(OBS))
@@ -114,7 +112,7 @@ def test_samples_are_the_squashed_gaussian_around_the_mean() -> None:
 def test_settings_reach_the_agent() -> None:
     from comrl.benchmark.generation.behaviour_sb3 import make_agent
 
-    settings = with_values(updates_per_step=2, initial_temperature=0.3, target_entropy=-1.5)
+    settings = with_values({"initial_temperature": 0.3, "target_entropy": -1.5}, updates_per_step=2)
     agent = make_agent(FAMILY, TASKS, 3, settings, 0)
     assert (agent.batch_size, agent.gamma, agent.tau, agent.learning_rate) == (16, 0.99, 0.005, 1e-3)
     assert (agent.learning_starts, agent.gradient_steps, agent.target_entropy) == (20, 2, -1.5)
@@ -139,7 +137,7 @@ def test_two_processes_make_steps_at_some_speed() -> None:
 
 @pytest.mark.slow
 def test_a_real_agent_learns_its_task() -> None:
-    settings = with_values(steps=2000, warmup_steps=400, batch=128, width=64, checkpoint_every=1000)
+    settings = with_values({"width": 64}, steps=2000, warmup_steps=400, batch=128, checkpoint_every=1000)
     params, seeds = TASKS.params[30:31], np.zeros(1, dtype=np.int64)
     best = best_possible(FAMILY, params)
     assert best is not None

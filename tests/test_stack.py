@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from scipy import stats
 from torch import nn
 
 from comrl.algorithms.algorithm import Algorithm, algorithms
-from comrl.algorithms.behaviour import SacSettings, StackedSac
+from comrl.algorithms.behaviour import Behaviour, Collector
 from comrl.algorithms.learner import State, update
 from comrl.algorithms.stack import Ensemble, StackedLinear, StackedMLP, adam, minimise, polyak
 from comrl.benchmark.protocol import resolve
@@ -59,10 +60,10 @@ def of_member(stacked: torch.Tensor, member: int, members: int) -> torch.Tensor:
     return stacked[member::members]
 
 
-def behaviour(family: TaskFamily, **changes: int) -> SacSettings:
+def behaviour(family: TaskFamily, **changes: int) -> Behaviour:
     """The smoke preset's agents, 90 steps long, with some numbers changed."""
     usual = {"steps": 90, "checkpoint_every": 30, "worlds": 1}
-    return resolve("smoke", family.name).behaviour.model_copy(update=usual | changes)
+    return replace(resolve("smoke", family.name).behaviour, **(usual | changes))
 
 
 every_family = pytest.mark.parametrize("family", families(), ids=lambda f: f.name)
@@ -74,7 +75,7 @@ def test_agents_of_all_tasks_are_each_agent_alone(family: TaskFamily, worlds: in
     """Bit for bit while actions are random; after some updates to what float32 and the bodies make of it."""
     settings = behaviour(family, worlds=worlds, steps=60)
     params, tasks = family.sample_params(), [0, family.tasks // 2, family.tasks - 1]
-    agents = StackedSac(family, params, tasks, settings, CPU)
+    agents = Collector(family, params, tasks, settings, CPU)
     assert [step for step, _, _ in agents.train()] == [0, 30, 60]
     assert agents.step == settings.steps
     random = settings.warmup_steps * worlds
@@ -82,12 +83,12 @@ def test_agents_of_all_tasks_are_each_agent_alone(family: TaskFamily, worlds: in
     loose = {"rtol": 1e-2, "atol": 1e-2} if family.model_sha256 else {"rtol": 1e-3, "atol": 1e-4}
     weights = {"rtol": 1e-3, "atol": 1e-3} if family.model_sha256 else {"rtol": 1e-3, "atol": 1e-4}
     for member, task in enumerate(tasks):
-        alone = StackedSac(family, params, [task], settings, CPU)
+        alone = Collector(family, params, [task], settings, CPU)
         assert len(list(alone.train())) == 3
-        assert torch.equal(agents.replay[member, :random], alone.replay[0, :random])
-        torch.testing.assert_close(agents.replay[member], alone.replay[0], **loose)
-        for name, net in agents.nets.items():
-            for ours, theirs in zip(net.parameters(), alone.nets[name].parameters(), strict=True):
+        assert torch.equal(agents.replay.rows[member, :random], alone.replay.rows[0, :random])
+        torch.testing.assert_close(agents.replay.rows[member], alone.replay.rows[0], **loose)
+        for name, net in agents.state.nets.items():
+            for ours, theirs in zip(net.parameters(), alone.state.nets[name].parameters(), strict=True):
                 torch.testing.assert_close(of_member(ours, member, 3), theirs, **weights, msg=name)
 
 
@@ -96,24 +97,24 @@ def test_agents_of_all_tasks_are_each_agent_alone(family: TaskFamily, worlds: in
     [
         (
             "sparse-point-robot",
-            [[-0.111469, 0.012575, -0.981616, -0.571089, -1.213160, -0.209630, -0.044534, 1.0],
-             [0.061344, -0.024911, 0.097450, -0.833950, -0.978400, 0.071089, -0.108306, 1.0]],
-            [[-0.279061, -0.210981], [0.005857, -0.487514]],
+            [[-0.060053, 0.084660, -0.647249, -0.791756, -1.123825, -0.124778, 0.005485, 1.0, -1.123825],
+             [0.083746, 0.493048, 0.011189, 0.790153, -0.885241, 0.084864, 0.572063, 1.0, -0.885241]],
+            [[-0.252353, -0.396992], [-0.089698, 0.247618]],
         ),
         (
             "point-robot-wind",
-            [[-0.124502, 0.441755, -0.979589, -0.603533, -1.300099, -0.226530, 0.431141, 1.0],
-             [0.172234, 0.172513, 0.090495, -0.839037, -0.813461, 0.194133, 0.110895, 1.0]],
-            [[-0.299358, -0.200894], [-0.002341, -0.487641]],
+            [[-0.095855, 0.522151, -0.640449, -0.795101, -1.263827, -0.163968, 0.492380, 1.0, -1.263827],
+             [0.187960, 0.706919, -0.050468, 0.812315, -1.141755, 0.195763, 0.810437, 1.0, -1.141755]],
+            [[-0.232401, -0.407305], [-0.089256, 0.248924]],
         ),
     ],
 )  # fmt: skip
 def test_agents_of_one_world_are_what_they_were(name: str, last_rows: Matrix, actions: Matrix) -> None:
-    """Numbers of revision 864abfb, before agents acted in several worlds; equal to the last bit there."""
+    """Numbers of the first revision in which agents learn by the one update."""
     family = find_family(name)
-    agents = StackedSac(family, family.sample_params(), [3, 11], behaviour(family, steps=60), CPU)
+    agents = Collector(family, family.sample_params(), [3, 11], behaviour(family, steps=60), CPU)
     *_, (_, _, mean) = agents.train()
-    np.testing.assert_allclose(agents.replay[:, -1], last_rows, atol=1e-4)
+    np.testing.assert_allclose(agents.replay.rows[:, -1], last_rows, atol=1e-4)
     np.testing.assert_allclose(mean(np.ones((2, 2))), actions, atol=1e-4)
 
 
@@ -121,10 +122,10 @@ def test_worlds_that_fall_end_there_and_start_anew() -> None:
     """alive is 0 exactly where a body lies; its world's next row is a start of its own, others go on."""
     family, many = find_family("walker-2d-params"), 3
     settings = behaviour(family, worlds=many, checkpoint_every=90)  # which would cut the episodes
-    agents = StackedSac(family, family.sample_params(), [2, 20], settings, CPU)
+    agents = Collector(family, family.sample_params(), [2, 20], settings, CPU)
     assert len(list(agents.train())) == 2
-    replay = agents.replay.unflatten(1, (-1, many)).double().numpy()  # [S, steps, W, F]
-    obs, _, _, next_obs, alive = np.split(replay, np.cumsum(agents.widths)[:-1], -1)
+    replay = agents.replay.rows.unflatten(1, (-1, many)).double().numpy()  # [S, steps, W, F]
+    obs, _, _, next_obs, alive, _ = np.split(replay, np.cumsum(agents.replay.widths)[:-1], -1)
     fallen = fell(next_obs.reshape(-1, family.body_dim)).reshape(alive.shape[:-1])  # [S, steps, W]
     np.testing.assert_array_equal(alive[..., 0], ~fallen)
     assert fallen.any((0, 1)).all()

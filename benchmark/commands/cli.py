@@ -66,10 +66,10 @@ def parser() -> argparse.ArgumentParser:
     sub = add("report", report, "write the tables, the figures and one HTML page", "results")
     sub.add_argument("--preset", help="which results to show where there are several presets")
     sub.add_argument("--out", type=Path, help="where to write it (default: report/ below the results)")
-    text = "print every setting of an algorithm on an environment: value, origin, meaning, paper's value"
+    text = "print every setting of an algorithm, or of data generation: value, origin, meaning, paper's value"
     sub = add("settings", show_settings, text, "preset set")
     sub.add_argument("--env", required=True, metavar="ENV", help="an environment")
-    sub.add_argument("--algo", required=True, metavar="ALGO", help="an algorithm")
+    sub.add_argument("--algo", metavar="ALGO", help="an algorithm (default: how the data are made)")
     add("list", list_all, "show environments, algorithms, splits, data sets and runs", "data results")
     sub = add("verify", verify, "check every file: hashes, schema, rewards", "data")
     sub.add_argument("--env", nargs="+", metavar="ENV", help="which data sets (default: all there are)")
@@ -223,11 +223,12 @@ def report(arguments: Arguments) -> int:
 
 
 def show_settings(arguments: Arguments) -> int:
-    """Print what a run would read."""
+    """Print what a run, or data generation, would read."""
     from comrl.benchmark.protocol import parse_overrides
     from comrl.benchmark.settings import settings_table
 
-    overrides = parse_overrides(arguments.set, "training")
+    sections = ("training",) if arguments.algo else ("behaviour", "data")
+    overrides = parse_overrides(arguments.set, *sections)
     show(settings_table(arguments.preset, arguments.env, arguments.algo, overrides))
     return 0
 

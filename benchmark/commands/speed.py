@@ -20,15 +20,15 @@ from gymnasium.vector import SyncVectorEnv
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from comrl.algorithms.algorithm import Algorithm, Space, algorithms
-from comrl.algorithms.behaviour import SacSettings, StackedSac
+from comrl.algorithms.algorithm import Algorithm, algorithms
+from comrl.algorithms.behaviour import Behaviour, Collector
 from comrl.algorithms.learner import start, update
 from comrl.benchmark.generation.behaviour_sb3 import sb3_steps_per_second
 from comrl.benchmark.protocol import DEFAULT_PRESET, configured, resolve
 from comrl.benchmark.training.evaluate import evaluate
-from comrl.datasets.sampler import Layout, Sampler
+from comrl.datasets.sampler import Sampler
 from comrl.datasets.splits import SplitData
-from comrl.datasets.transitions import Transitions
+from comrl.datasets.transitions import Transitions, space_of
 from comrl.envs.family import TaskFamily, families, find_family
 from comrl.ground.files import write_whole
 from comrl.ground.machine import prepare
@@ -114,7 +114,14 @@ def update_row(
 ) -> dict[str, object]:
     """Counted GFLOP and the rate of one update of three seeds."""
     training = resolve(preset, family.name).training
-    state = start(configured(algorithm, preset, family.name), training, space_of(family), SEEDS, device)
+    space = space_of(family, family.task_set().train)
+    state = start(
+        configured(algorithm, preset, family.name),
+        training,
+        space,
+        SEEDS,
+        device,
+    )
     batch = state.draw(random_data(family, device))
     with FlopCounterMode(display=False) as counter:
         update(state, batch)
@@ -131,7 +138,7 @@ def update_row(
 
 def stage_rows(family: TaskFamily, device: torch.device) -> list[dict[str, object]]:
     """Updates a second of a stage of one model a training task, as one stack against one after another."""
-    training, space = resolve(DEFAULT_PRESET, family.name).training, space_of(family)
+    training, space = resolve(DEFAULT_PRESET, family.name).training, space_of(family, family.task_set().train)
     sampler, many, rows = random_data(family, device), len(space.tasks), []
     for known in (known for known in algorithms() if any(s.per_task for s in known.before)):
         algorithm = configured(known, DEFAULT_PRESET, family.name)
@@ -193,7 +200,7 @@ def evaluation_rows(family: TaskFamily, device: torch.device) -> list[dict[str, 
         family.task_set(),
         random_data(family, device),
     )
-    space = space_of(family)
+    space = space_of(family, task_set.train)
 
     def test(seeds: tuple[int, ...], tasks: tuple[int, ...], episodes: int) -> Callable[[], object]:
         training = replace(protocol.training, eval_episodes=episodes)
@@ -215,12 +222,6 @@ def evaluation_rows(family: TaskFamily, device: torch.device) -> list[dict[str, 
     ]
 
 
-def space_of(family: TaskFamily) -> Space:
-    """What an algorithm knows of a family."""
-    widths = family.body_dim, family.action_dim, len(family.param_names)
-    return Space(*widths, family.dynamics_differ, family.task_set().train)
-
-
 def random_data(family: TaskFamily, device: torch.device, rows: int = 1000) -> Sampler:
     """Data of the right shapes and no meaning."""
     draw, shape = np.random.default_rng(0), (family.tasks, rows)
@@ -229,8 +230,7 @@ def random_data(family: TaskFamily, device: torch.device, rows: int = 1000) -> S
     reward = draw.standard_normal(shape, dtype=np.float32)
     transitions = Transitions(obs, action, reward, next_obs, np.zeros(shape, dtype=bool))
     data = SplitData(transitions, np.full(family.tasks, rows), reward, family.radius)
-    layout = Layout(family.obs_dim, family.action_dim, family.dynamics_differ, family.place_dim)
-    return Sampler(data, family.sample_params(), layout, device)
+    return Sampler(data, family.sample_params(), space_of(family), device)
 
 
 def trainer_rows(device: torch.device) -> list[dict[str, object]]:
@@ -239,9 +239,9 @@ def trainer_rows(device: torch.device) -> list[dict[str, object]]:
     """
     rows: list[dict[str, object]] = []
     for family in families():
-        settings = resolve(DEFAULT_PRESET, family.name).behaviour
-        ours = stacked_steps_per_second(family, settings, device)
-        theirs = sb3_steps_per_second(family, family.task_set(), settings, SB3_STEPS)
+        behaviour = resolve(DEFAULT_PRESET, family.name).behaviour
+        ours = stacked_steps_per_second(family, behaviour, device)
+        theirs = sb3_steps_per_second(family, family.task_set(), behaviour, SB3_STEPS)
         rows.append(
             {
                 "what": f"stacked SAC, a block a thread, {family.name}",
@@ -253,23 +253,23 @@ def trainer_rows(device: torch.device) -> list[dict[str, object]]:
     return rows
 
 
-def stacked_steps_per_second(family: TaskFamily, settings: SacSettings, device: torch.device) -> float:
+def stacked_steps_per_second(family: TaskFamily, behaviour: Behaviour, device: torch.device) -> float:
     """Agent-steps a second once the agents learn, as data are generated: on a CPU a block a process
     and thread.
     """
     if device.type != "cpu":
-        return block_rate(family.name, settings, device)
+        return block_rate(family.name, behaviour, device)
     workers = torch.get_num_threads()
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), prepare, ("cpu", 1)) as pool:
-        return sum(pool.map(block_rate, *zip(*[(family.name, settings, device)] * workers, strict=True)))
+        return sum(pool.map(block_rate, *zip(*[(family.name, behaviour, device)] * workers, strict=True)))
 
 
-def block_rate(env: str, settings: SacSettings, device: torch.device) -> float:
+def block_rate(env: str, behaviour: Behaviour, device: torch.device) -> float:
     """Agent-steps a second of one block."""
     family = find_family(env)
-    block = range(min(settings.block, family.tasks))
-    changed = {"steps": settings.warmup_steps + SB3_STEPS + 20, "checkpoint_every": 20}
-    agents = StackedSac(family, family.task_set().params, block, settings.model_copy(update=changed), device)
+    block = range(min(behaviour.block, family.tasks))
+    short = replace(behaviour, steps=behaviour.warmup_steps + SB3_STEPS + 20, checkpoint_every=20)
+    agents = Collector(family, family.task_set().params, block, short, device)
     reached = ((step, time.perf_counter()) for step, _, _ in agents.train())
-    (first, began), *_, (last, ended) = [mark for mark in reached if mark[0] > settings.warmup_steps]
+    (first, began), *_, (last, ended) = [mark for mark in reached if mark[0] > behaviour.warmup_steps]
     return len(block) * (last - first) / (ended - began)

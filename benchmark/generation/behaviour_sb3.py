@@ -22,29 +22,29 @@ if TYPE_CHECKING:
     from stable_baselines3 import SAC
     from stable_baselines3.sac.policies import Actor
 
-    from comrl.algorithms.behaviour import SacSettings
+    from comrl.algorithms.behaviour import Behaviour
 
 START_LIMIT = 300.0  # seconds that the timed processes wait for one another to be ready
 
 
 def train_task(
-    family: TaskFamily, task_set: TaskSet, task: int, settings: SacSettings, seed: int
+    family: TaskFamily, task_set: TaskSet, task: int, behaviour: Behaviour, seed: int
 ) -> Iterator[tuple[int, Policy, Policy]]:
     """One task's agent in training: step, stochastic and mean policy, untrained and at every checkpoint."""
     own = GlobalNoise()
     with own.installed():
-        agent = make_agent(family, task_set, task, settings, seed)
-    for step in range(0, settings.steps + 1, settings.checkpoint_every):
+        agent = make_agent(family, task_set, task, behaviour, seed)
+    for step in range(0, behaviour.steps + 1, behaviour.checkpoint_every):
         if step:
             with own.installed():
-                learn(agent, settings.checkpoint_every * settings.worlds)
+                learn(agent, behaviour.checkpoint_every * behaviour.worlds)
         actor = deepcopy(agent.actor)  # training goes on while the caller still holds these policies
         noise = np.random.default_rng((seed, task, step))
         yield step, seeing(family, sampling(actor, noise)), seeing(family, mean_of(actor))
 
 
 def sb3_steps_per_second(
-    family: TaskFamily, task_set: TaskSet, settings: SacSettings, steps: int, processes: int = 2
+    family: TaskFamily, task_set: TaskSet, behaviour: Behaviour, steps: int, processes: int = 2
 ) -> float:
     """Agent-steps a second of independent agents, one a process with one thread, while all of them learn."""
     if find_family(family.name) is not family:
@@ -55,37 +55,37 @@ def sb3_steps_per_second(
     )  # a forked child would inherit torch's thread pool half-made
     with context.Manager() as manager, ProcessPoolExecutor(processes, context) as pool:
         ready = manager.Barrier(processes)
-        jobs = [pool.submit(timed_learning, family.name, task_set, n, settings, steps, ready) for n in tasks]
+        jobs = [pool.submit(timed_learning, family.name, task_set, n, behaviour, steps, ready) for n in tasks]
         return processes * steps / max(job.result() for job in jobs)
 
 
-def make_agent(family: TaskFamily, task_set: TaskSet, task: int, settings: SacSettings, seed: int) -> SAC:
+def make_agent(family: TaskFamily, task_set: TaskSet, task: int, behaviour: Behaviour, seed: int) -> SAC:
     """An untrained agent with the stacked trainer's settings; values bootstrap at the horizon."""
     from stable_baselines3 import SAC
     from stable_baselines3.common.vec_env import DummyVecEnv
 
     from comrl.envs.gym import SingleTask, within_horizon
 
-    many = settings.worlds
+    many = behaviour.worlds
     agent = SAC(
         "MlpPolicy",
         DummyVecEnv([lambda: within_horizon(SingleTask(family, task, task_set.params[task]))] * many),
-        learning_rate=settings.lr,
-        buffer_size=max(settings.steps * many, settings.batch),
-        learning_starts=settings.warmup_steps * many,
-        batch_size=settings.batch,
-        tau=settings.tau,
-        gamma=settings.gamma,
+        learning_rate=behaviour.control.lr,
+        buffer_size=max(behaviour.steps * many, behaviour.batch),
+        learning_starts=behaviour.warmup_steps * many,
+        batch_size=behaviour.batch,
+        tau=behaviour.control.tau,
+        gamma=behaviour.gamma,
         train_freq=1,
-        gradient_steps=settings.updates_per_step,
-        ent_coef=f"auto_{settings.initial_temperature}",
-        target_entropy=settings.target_entropy,
-        policy_kwargs={"net_arch": list(settings.hidden)},
+        gradient_steps=behaviour.updates_per_step,
+        ent_coef=f"auto_{behaviour.control.initial_temperature}",
+        target_entropy=behaviour.control.target_entropy,
+        policy_kwargs={"net_arch": [behaviour.control.width] * behaviour.control.depth},
         seed=int(np.random.SeedSequence((seed, task)).generate_state(1)[0]),
         device="cpu",
     )
     # not SB3's own progress: it starts anew with every call of learn
-    agent.lr_schedule = lambda _: settings.lr_at(agent.num_timesteps // many)
+    agent.lr_schedule = lambda _: behaviour.lr_at(agent.num_timesteps // many)
     return agent
 
 
@@ -158,15 +158,16 @@ def write_global_noise(state: tuple[Any, Any, Any]) -> None:
 
 
 def timed_learning(
-    family: str, task_set: TaskSet, task: int, settings: SacSettings, steps: int, ready: Barrier
+    family: str, task_set: TaskSet, task: int, behaviour: Behaviour, steps: int, ready: Barrier
 ) -> float:
     """In its own process: seconds that `steps` steps with their updates take, once all are warm."""
     import torch
 
     torch.set_num_threads(1)
-    agent = make_agent(find_family(family), task_set, task, settings, seed=0)
-    many = settings.worlds  # SB3 counts each world's step
-    learn(agent, (settings.warmup_steps + 10) * many)  # past the random steps and torch's first, slow updates
+    agent = make_agent(find_family(family), task_set, task, behaviour, seed=0)
+    many = behaviour.worlds  # SB3 counts each world's step
+    warm = behaviour.warmup_steps + 10  # past the random steps and torch's first, slow updates
+    learn(agent, warm * many)
     try:
         ready.wait(START_LIMIT)
     except BrokenBarrierError as broken:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from comrl.algorithms.behaviour import SacSettings, StackedSac
+from comrl.algorithms.behaviour import Behaviour, Collector
 from comrl.benchmark.generation.workers import do_all
 from comrl.benchmark.protocol import Protocol, resolve
 from comrl.datasets.birth import Birth
@@ -24,11 +24,12 @@ from comrl.envs.rollout import Episodes, Policy, rollout
 from comrl.ground.errors import BadInput
 from comrl.ground.files import locked, require_space, write_whole
 from comrl.ground.noise import derive_seed
+from comrl.ground.settings import used
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "h5py")
 
 Trainer = Callable[
-    [TaskFamily, TaskSet, Sequence[int], SacSettings, torch.device], Iterator[tuple[int, Policy, Policy]]
+    [TaskFamily, TaskSet, Sequence[int], Behaviour, torch.device], Iterator[tuple[int, Policy, Policy]]
 ]
 """Trains the agents of some tasks; yields step, stochastic and mean policy of all, untrained first."""
 
@@ -62,20 +63,20 @@ class Clock:
 
 
 def stacked(
-    family: TaskFamily, task_set: TaskSet, tasks: Sequence[int], settings: SacSettings, device: torch.device
+    family: TaskFamily, task_set: TaskSet, tasks: Sequence[int], behaviour: Behaviour, device: torch.device
 ) -> Iterator[tuple[int, Policy, Policy]]:
     """The default trainer: the tasks' agents as one stack."""
-    return StackedSac(family, task_set.params, tasks, settings, device).train()
+    return Collector(family, task_set.params, tasks, behaviour, device).train()
 
 
 def sb3(
-    family: TaskFamily, task_set: TaskSet, tasks: Sequence[int], settings: SacSettings, device: torch.device
+    family: TaskFamily, task_set: TaskSet, tasks: Sequence[int], behaviour: Behaviour, device: torch.device
 ) -> Iterator[tuple[int, Policy, Policy]]:
     """The reference trainer: stable-baselines3, one task at a time on the CPU."""
     from comrl.benchmark.generation.behaviour_sb3 import train_task
 
     (task,) = tasks
-    return train_task(family, task_set, task, settings, settings.seed)
+    return train_task(family, task_set, task, behaviour, behaviour.seed)
 
 
 TRAINERS: dict[str, Trainer] = {"stacked": stacked, "sb3": sb3}
@@ -98,7 +99,7 @@ def generate(
         raise BadInput(
             "behaviour.steps must be a multiple of behaviour.checkpoint_every, or the last is lost"
         )
-    settings = protocol.behaviour.model_dump(exclude_defaults=True) | protocol.data.model_dump()
+    settings = {"behaviour": used(protocol.behaviour), "data": used(protocol.data)}
     model = family.model_sha256() if family.model_sha256 else None
     birth = Birth(preset, trainer, protocol.behaviour.seed, settings, packages(), model)
     require_space(data, _bytes(family, protocol))

@@ -49,7 +49,7 @@ def policy(state: State, z: Tensor) -> Policy:
 
     @torch.no_grad()
     def act(obs: Array) -> Array:
-        seen = obs[:, : state.space.obs].astype(np.float32)
+        seen = state.space.seen(obs).astype(np.float32)
         rows = torch.from_numpy(seen).to(z.device).unflatten(0, z.shape[:2])  # [S, N, O]
         return state.algorithm.control.act(state.nets, rows, z).flatten(0, 1).cpu().numpy().astype(np.float64)
 

@@ -13,16 +13,17 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from comrl.algorithms.algorithm import Algorithm, Space, Training, find_algorithm
+from comrl.algorithms.algorithm import Algorithm, Training, find_algorithm
 from comrl.algorithms.learner import State, start
 from comrl.benchmark.generation.generate import packages
 from comrl.benchmark.protocol import RunSpec, configured, describe, resolve, run_id, settled, split_overrides
 from comrl.benchmark.provenance import git_revision
 from comrl.benchmark.training.evaluate import evaluate
 from comrl.benchmark.training.online import evaluate_online
-from comrl.datasets.sampler import Layout, Sampler
+from comrl.datasets.sampler import Sampler
 from comrl.datasets.splits import Split, find_split, load_split, splits_of
 from comrl.datasets.store import Dataset, open_dataset
+from comrl.datasets.transitions import Space, space_of
 from comrl.envs.family import TaskFamily, find_family
 from comrl.ground.errors import BadInput
 
@@ -67,12 +68,10 @@ class Job:
             tasks = self.dataset.task_set
             mean, std = self.standardisation
             params = (tasks.params - mean) / std  # [T, P]
-            family, seen = self.family, self.space.obs
-            layout = Layout(family.obs_dim, family.action_dim, family.dynamics_differ, family.obs_dim - seen)
             data = load_split(
                 self.dataset, split, pool_per_task=self.training.relabeled_pool, radius=self.radius(split)
             )
-            self.samplers[split.name] = Sampler(data, params, layout, self.device)
+            self.samplers[split.name] = Sampler(data, params, self.space, self.device)
         return self.samplers[split.name]
 
     @property
@@ -90,10 +89,8 @@ class Job:
     @property
     def space(self) -> Space:
         """What the algorithm sees of the family."""
-        family = self.family
-        seen = family.obs_dim if self.training.sees_place else family.body_dim
         tasks = self.dataset.task_set.train
-        return Space(seen, family.action_dim, len(family.param_names), family.dynamics_differ, tasks)
+        return space_of(self.family, tasks, sees_place=self.training.sees_place)
 
     def fresh(self) -> State:
         """The stack of seeds at step 0."""

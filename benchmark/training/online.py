@@ -78,7 +78,7 @@ def from_prior(state: State, sampler: Sampler, tasks: TaskSet, trials: int, stre
 
 def own_context(state: State, collected: Sequence[Episodes], radius: float | None, stream: Stream) -> Context:
     """A context drawn from what each trial has collected, rewards sparsified as offline: [S, M * E, K, ·]."""
-    stack, size, seen = len(stream.generators), state.training.test_context, state.space.obs
+    stack, size, seen = len(stream.generators), state.training.test_context, state.space.seen
     fields = {
         name: np.concatenate([getattr(episode, name) for episode in collected], 1)
         for name in Episodes._fields
@@ -93,5 +93,5 @@ def own_context(state: State, collected: Sequence[Episodes], radius: float | Non
         return torch.from_numpy(picked).to(stream.device).unflatten(0, (stack, -1))
 
     reward = sparsify(fields["reward"], radius)[..., None]
-    shown = drawn(fields["next_obs"][..., :seen]) if state.space.next_obs_in_context else None
-    return Context(drawn(fields["obs"][..., :seen]), drawn(fields["action"]), drawn(reward), shown)
+    shown = drawn(seen(fields["next_obs"])) if state.space.next_obs_in_context else None
+    return Context(drawn(seen(fields["obs"])), drawn(fields["action"]), drawn(reward), shown)

@@ -35,10 +35,10 @@ class TrainedPolicy:
 
         params: the task's true parameters [P], which the oracle alone takes.  [K, ·] -> [S, Z].
         """
-        seen, stack = self.state.space.obs, len(self.state.noise.generators)
+        seen, stack = self.state.space.seen, len(self.state.noise.generators)
         reward = np.asarray(sparsify(np.asarray(context.reward, dtype=np.float64), self.radius))[..., None]
-        shown = context.next_obs[..., :seen] if self.state.space.next_obs_in_context else None
-        fields = (context.obs[..., :seen], context.action, reward, shown)
+        shown = seen(context.next_obs) if self.state.space.next_obs_in_context else None
+        fields = (seen(context.obs), context.action, reward, shown)
         stacked = Context(*(None if field is None else self._tensor(field, stack) for field in fields))  # type: ignore[arg-type]
         net, known = self.state.nets["encoder"], self._params(params, stack)
         belief = inferred(self.state.algorithm.encoder, net, stacked, known)
@@ -52,7 +52,7 @@ class TrainedPolicy:
         """
         rows, stack = np.atleast_2d(np.asarray(obs, dtype=np.float32)), len(self.state.noise.generators)
         device = self.state.noise.device
-        seen = torch.from_numpy(rows[:, : self.state.space.obs]).to(device).expand(stack, -1, -1)  # [S, N, O]
+        seen = torch.from_numpy(self.state.space.seen(rows)).to(device).expand(stack, -1, -1)  # [S, N, O]
         known = torch.as_tensor(np.asarray(z, dtype=np.float32), device=device).view(
             stack, 1, -1
         )  # [S, 1, Z]
