@@ -6,7 +6,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -124,12 +124,17 @@ def settled(preset: str, env: str, section: str, algorithm: Algorithm | None = N
 def resolve(preset: str, env: str, overrides: Mapping[str, Any] | None = None) -> Protocol:
     """The preset's settings for an environment, with overrides `section.field`; BadInput names what is
     unknown.
+
+    A preset asks for no more tasks a batch than the family trains on; an override may, and is then refused.
     """
     parts = settled(preset, env, "parts")
     protocol = Protocol(
         preset,
         *(with_tables(_section(name, settled(preset, env, name)), parts) for name in SECTIONS),
     )
+    family, training = {family.name: family for family in families()}.get(env), protocol.training
+    if family is not None and training.meta_batch > family.train_tasks:
+        protocol = replace(protocol, training=replace(training, meta_batch=family.train_tasks))
     known = [one.path for one in settings_of(protocol) if "." in one.path]
     for key, value in (overrides or {}).items():
         protocol = changed(protocol, find_path(known, key, "the protocol"), value)

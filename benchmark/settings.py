@@ -17,6 +17,7 @@ from comrl.benchmark.protocol import (
     part_settings,
     path_of,
     resolve,
+    settled,
     split_overrides,
 )
 from comrl.envs.family import find_family
@@ -31,7 +32,7 @@ def settings_table(
     """A row for every setting that a run would read, the protocol's first, or without an algorithm every one
     that data generation would; BadInput as for these.
     """
-    find_family(env)
+    family = find_family(env)
     if algo is None:
         protocol = resolve(preset, env, overrides)
         rows = [*settings_of(protocol.data, "data"), *settings_of(protocol.behaviour, "behaviour")]
@@ -43,12 +44,15 @@ def settings_table(
         known = layers(preset, env, algorithm)
         given = {*shared, *(path_of(algorithm, key) for key in own)}
         rows = [*settings_of(resolve(preset, env, shared).training, "training"), *part_settings(algorithm)]
-    return pd.DataFrame([_row(one, known, given) for one in rows if not one.idle], columns=COLUMNS)
+    origins = dict.fromkeys(given, "--set")
+    if settled(preset, env, "training")["meta_batch"] > family.train_tasks:
+        origins.setdefault("training.meta_batch", "all training tasks")
+    return pd.DataFrame([_row(one, known, origins) for one in rows if not one.idle], columns=COLUMNS)
 
 
-def _row(one: Setting, known: list[Layer], given: set[str]) -> dict[str, Any]:
+def _row(one: Setting, known: list[Layer], origins: Mapping[str, str]) -> dict[str, str]:
     """The cells of one setting."""
-    origin = "--set" if one.path in given else _origin(one, known)
+    origin = origins.get(one.path) or _origin(one, known)
     cells = (one.path, _plain(one.value), origin, one.says, one.paper)
     return dict(zip(COLUMNS, cells, strict=True))
 

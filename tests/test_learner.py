@@ -64,15 +64,24 @@ def test_a_snapshot_holds_tensors_and_plain_values_only() -> None:
 
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
 def test_a_linear_schedule_ends_at_zero(algorithm: Algorithm) -> None:
-    """Every step takes the same off the rate, so that one more would find it zero; the encoder's sooner."""
+    """Every step takes the same off the rate, so that one more would find it zero; the encoder's sooner, and
+    with it that of the task loss's networks.
+    """
     state = fresh(algorithm, lr_schedule="linear", encoder_lr=4e-3)
-    encoder = {id(p) for p in state.nets["encoder"].parameters()}
+    encoder, sooner = ({id(p) for name in names for p in state.nets[name].parameters()}
+                       for names in (["encoder"], of_the_encoder(state)))  # fmt: skip
     for step in range(STEPS):
         go_on(state, step + 1)
         for group in state.optimiser.param_groups:
-            life = ENCODER_STEPS if encoder & {id(p) for p in group["params"]} else STEPS
-            base = 4e-3 if life == ENCODER_STEPS else 1e-3
+            own = {id(p) for p in group["params"]}
+            life, base = ENCODER_STEPS if own & sooner else STEPS, 4e-3 if own & encoder else 1e-3
             assert group["lr"] == pytest.approx(base * max(0, life - step) / life)
+
+
+def of_the_encoder(state: State) -> set[str]:
+    """The networks that learn as long as the encoder does."""
+    task_loss = state.algorithm.task_loss
+    return {"encoder", *(task_loss.rates() if task_loss else ())}
 
 
 def test_a_constant_schedule_stays() -> None:
@@ -94,7 +103,7 @@ def test_after_its_steps_the_encoder_stands_still(algorithm: Algorithm, schedule
     assert not any("task" in losses for losses in rest) and len(rest) == STEPS - ENCODER_STEPS
     for name, now in weights(state).items():
         same = all(torch.equal(a, b) for a, b in zip(there[name], now, strict=True))
-        assert same == (name in ("encoder", KEY_ENCODER)), name
+        assert same == (name in {KEY_ENCODER, *of_the_encoder(state)}), name
 
 
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)

@@ -69,7 +69,7 @@ def _keep(dataset: Dataset, results: Path) -> None:
             for radius in family.other_radii:
                 rate = float((sparsify(data.transitions.reward[real].astype(np.float64), radius) != 0).mean())
                 info["nonsparse_rate_at"].setdefault(split.name, []).append([radius, rate])
-        if split.relabel:
+        if split.relabel and family.heading is not None:  # else no two numbers of an observation make a map
             arrays |= _pool(dataset, data)
     for name, qualities in [(quality, (quality,)) for quality in QUALITIES] + [("mixed", QUALITIES)]:
         arrays |= _behaviour(dataset, stored, name, qualities)
@@ -94,7 +94,7 @@ def _behaviour(
                 for task in parts
             ]
         )  # [T, E]
-    if dataset.family.heading is None:  # no two numbers of an observation make a map
+    if dataset.family.heading is None:
         return arrays
     draw = np.random.default_rng(0)
     states = [np.concatenate([part.transitions.next_obs[:, :2] for part in task]) for task in parts]
