@@ -153,6 +153,9 @@ class Stage(Protocol):
     def algorithm(self) -> Algorithm:
         """What is trained."""
 
+    def fits(self, algorithm: Algorithm) -> None:
+        """BadInput where the algorithm after it cannot learn from it."""
+
     def hand_over(self, trained: Nets, nets: Nets) -> None:
         """Copy what the next stage begins with from the trained networks into its own."""
 

@@ -137,6 +137,7 @@ def _stages(
             raise BadInput(
                 f"stage {stage.name} has stages of its own; list them before it in {algorithm.name}"
             )
+        stage.fits(algorithm)
         tasks = [(task,) for task in space.tasks] if stage.per_task else [()]
         members = [(seed, *task) for seed in seeds for task in tasks]
         own = [derive_seed(seed, stage.name, *task) for seed, *task in members]

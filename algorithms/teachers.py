@@ -17,6 +17,7 @@ from comrl.algorithms.control_distilled import LESSON, Lesson
 from comrl.algorithms.encoders import Zeros
 from comrl.algorithms.stack import Ensemble, picked
 from comrl.datasets.transitions import Context, MetaBatch, Rows
+from comrl.ground.errors import BadInput
 from comrl.ground.noise import Stream
 from comrl.ground.settings import Count, Pair, Positive, setting
 
@@ -85,6 +86,16 @@ class BcqTeachers:
     def algorithm(self) -> Algorithm:
         """The teacher alone with its task: nothing to infer, nothing to tell apart."""
         return Algorithm("teacher", "teacher", Zeros(), task_loss=None, control=self.control)
+
+    def fits(self, algorithm: Algorithm) -> None:
+        """A student decodes from its teachers' latents, and so from as many."""
+        ours = self.control.bcq.proposals.latents_per_action
+        theirs = getattr(getattr(algorithm.control, "proposals", None), "latents_per_action", ours)
+        if ours != theirs:
+            raise BadInput(
+                f"control.proposals.latents_per_action is {theirs} and the teachers' {ours}; set "
+                f"teacher.control.bcq.proposals.latents_per_action to the same"
+            )
 
     def hand_over(self, trained: Nets, nets: Nets) -> None:
         """Nothing: the student begins afresh."""

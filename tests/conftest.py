@@ -1,7 +1,9 @@
-"""One thread, no display, and the same examples in every run."""
+"""One thread, no display, the same examples in every run, and the fixtures that several modules use."""
 
+import fcntl
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; the tests share the cores already
 os.environ["MPLBACKEND"] = "Agg"
@@ -20,3 +22,29 @@ def _keep_denormals() -> Iterator[None]:
     """Undo what a command of the suite does to the process: hypothesis tries the smallest floats too."""
     yield
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Everything in double precision."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="session")
+def smoke_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Smoke data of every declared family, made by whichever test process comes first."""
+    from comrl.benchmark.generation.generate import generate
+    from comrl.envs import families
+
+    own = tmp_path_factory.getbasetemp()  # spread over processes, each has one of its own below a common one
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with (shared / "smoke-data.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for family in families():
+            # episodes of bodies are long: of their agents only the first and the last are rolled out
+            few = {"behaviour.checkpoint_every": 120} if family.model_sha256 else {}
+            how = {"trainer": "stacked", "device": torch.device("cpu")}
+            generate(family.name, shared / "data", preset="smoke", overrides=few, **how)
+    return shared / "data"

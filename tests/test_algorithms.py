@@ -6,12 +6,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from run_fixture import SPACE, TOY, begin, float64, random_sampler, toy_goals, toy_sampler
+from support.runs import (
+    SEEDS,
+    SIZES,
+    SPACE,
+    TOY,
+    begin,
+    begun,
+    random_sampler,
+    reached,
+    toy_goals,
+    toy_sampler,
+)
 from torch import Tensor, nn
 
 from comrl.algorithms.algorithm import Algorithm, Space, algorithms, find_algorithm, inferred
@@ -24,19 +34,8 @@ from comrl.envs import TaskSet
 from comrl.ground.errors import BadInput
 from comrl.ground.noise import Stream
 
-__all__ = ["float64"]
-SEEDS = (4, 2)
-SIZES = (4, 6, 5)  # M, K, B
 NAMES = [algorithm.name for algorithm in algorithms()]
 every = pytest.mark.parametrize("algorithm", algorithms(), ids=NAMES)
-
-
-def begun(algorithm: Algorithm, space: Space = SPACE, **changes: Any) -> tuple[State, MetaBatch]:
-    """A stack after a few steps, so that nothing sits at its start, and a batch."""
-    state, sampler = begin(algorithm, space, SEEDS, **changes), random_sampler(space)
-    for _ in range(3):
-        update(state, sampler.meta_batch(state.noise, torch.arange(5), SIZES))
-    return state, sampler.meta_batch(state.noise, torch.arange(5), SIZES)
 
 
 def encode(state: State, context: Context, batch: MetaBatch, dropout: Stream | None = None) -> Tensor:
@@ -46,75 +45,69 @@ def encode(state: State, context: Context, batch: MetaBatch, dropout: Stream | N
 # --- losses and gradients
 
 
-@every
-def test_true_parameters_reach_the_oracle_alone(algorithm: Algorithm) -> None:
-    state, batch = begun(algorithm)
-    hidden = batch._replace(params=torch.full_like(batch.params, torch.nan))
-    found = losses(state, hidden).losses.values()
-    assert all(bool(loss.isfinite().all()) for loss in found) == (algorithm.role != "upper")
+def test_true_parameters_reach_the_oracle_alone(subtests: pytest.Subtests) -> None:
+    for algorithm in algorithms():
+        with subtests.test(algorithm.name):
+            state, batch = begun(algorithm)
+            hidden = batch._replace(params=torch.full_like(batch.params, torch.nan))
+            found = losses(state, hidden).losses.values()
+            assert all(bool(loss.isfinite().all()) for loss in found) == (algorithm.role != "upper")
 
 
 @every
-@pytest.mark.parametrize("next_obs", [True, False])
-def test_losses_are_one_finite_number_a_member(algorithm: Algorithm, next_obs: bool) -> None:
-    state, batch = begun(algorithm, SPACE._replace(next_obs_in_context=next_obs))
-    found = losses(state, batch).losses
-    own = {"task", *algorithm.task_loss.rates()} if algorithm.task_loss else set()
-    assert found.keys() == {*algorithm.control.rates()} | own
-    assert all(loss.shape == (len(SEEDS),) and bool(loss.isfinite().all()) for loss in found.values())
+def test_losses_are_one_finite_number_a_member(algorithm: Algorithm, subtests: pytest.Subtests) -> None:
+    for next_obs in (True, False):
+        with subtests.test(next_obs=next_obs):
+            state, batch = begun(algorithm, SPACE._replace(next_obs_in_context=next_obs))
+            found = losses(state, batch).losses
+            own = {"task", *algorithm.task_loss.rates()} if algorithm.task_loss else set()
+            assert found.keys() == {*algorithm.control.rates()} | own
+            assert all(loss.shape == (len(SEEDS),) and bool(loss.isfinite().all()) for loss in found.values())
 
 
-def reached(state: State, loss: Tensor) -> set[str]:
-    """The networks that a loss has a gradient for."""
-    found = set()
-    for name, net in state.nets.items():
-        params = list(net.parameters())
-        gradients = (
-            torch.autograd.grad(loss.sum(), params, retain_graph=True, allow_unused=True) if params else ()
-        )
-        if any(gradient is not None for gradient in gradients):
-            assert any(gradient is not None and bool(gradient.any()) for gradient in gradients), name
-            found.add(name)
-    return found
+def joint_losses(algorithm: Algorithm) -> list[tuple[str, ...]]:
+    """None, one, or three of the control losses, as long as something trains the encoder."""
+    none: list[tuple[str, ...]] = [()] if algorithm.task_loss or not algorithm.encoder_learns_from else []
+    return [*none, ("critic",), tuple(algorithm.control.rates())[:3]]
 
 
-JOINT = [
-    (algorithm, joint)
-    for algorithm in algorithms()
-    for joint in ((), ("critic",), tuple(algorithm.control.rates())[:3])
-    if joint or algorithm.task_loss or not algorithm.encoder_learns_from  # else nothing trains the encoder
-]
-
-
-@pytest.mark.parametrize(("algorithm", "joint"), JOINT, ids=[f"{a.name}-{len(j)}" for a, j in JOINT])
-def test_a_loss_reaches_its_own_networks_alone(algorithm: Algorithm, joint: tuple[str, ...]) -> None:
+@every
+def test_a_loss_reaches_its_own_networks_alone(algorithm: Algorithm, subtests: pytest.Subtests) -> None:
     """The encoder learns from the task loss and from the control losses named; targets and keys from none."""
-    state, batch = begun(replace(algorithm, encoder_learns_from=joint))
-    learns = bool(list(state.nets["encoder"].parameters()))
-    for name, loss in losses(state, batch).losses.items():
-        if name == "task":
-            assert reached(state, loss) == {"encoder"}
-        else:
-            assert reached(state, loss) == {name} | ({"encoder"} if learns and name in joint else set())
+    for joint in joint_losses(algorithm):
+        with subtests.test(joint):
+            state, batch = begun(replace(algorithm, encoder_learns_from=joint))
+            learns = bool(list(state.nets["encoder"].parameters()))
+            for name, loss in losses(state, batch).losses.items():
+                if name == "task":
+                    assert reached(state, loss) == {"encoder"}
+                else:
+                    assert reached(state, loss) == {name} | (
+                        {"encoder"} if learns and name in joint else set()
+                    )
 
 
-@every
-def test_the_optimiser_holds_what_is_trained_once(algorithm: Algorithm) -> None:
-    state, _ = begun(algorithm)
-    held = [id(p) for group in state.optimiser.param_groups for p in group["params"]]
-    trained = [name for name in state.nets if not name.endswith("_target") and name != KEY_ENCODER]
-    assert sorted(held) == sorted(id(p) for name in trained for p in state.nets[name].parameters())
+def test_the_optimiser_holds_what_is_trained_once(subtests: pytest.Subtests) -> None:
+    for algorithm in algorithms():
+        with subtests.test(algorithm.name):
+            state, _ = begun(algorithm)
+            held = [id(p) for group in state.optimiser.param_groups for p in group["params"]]
+            trained = [name for name in state.nets if not name.endswith("_target") and name != KEY_ENCODER]
+            assert sorted(held) == sorted(id(p) for name in trained for p in state.nets[name].parameters())
 
 
-@every
-def test_gradients_are_contiguous(algorithm: Algorithm) -> None:
+def test_gradients_are_contiguous(subtests: pytest.Subtests) -> None:
     """Torch's fused Adam reads them as if they were."""
-    for seeds in ((1,), (1, 2, 3)):
-        state = begin(algorithm, seeds=seeds)
-        batch = random_sampler().meta_batch(state.noise, torch.arange(5), SIZES)
-        params = [p for group in state.optimiser.param_groups for p in group["params"]]
-        gradients = torch.autograd.grad(torch.stack(list(losses(state, batch).losses.values())).sum(), params)
-        assert all(gradient.is_contiguous() for gradient in gradients)
+    for algorithm in algorithms():
+        with subtests.test(algorithm.name):
+            for seeds in ((1,), (1, 2, 3)):
+                state = begin(algorithm, seeds=seeds)
+                batch = random_sampler().meta_batch(state.noise, torch.arange(5), SIZES)
+                params = [p for group in state.optimiser.param_groups for p in group["params"]]
+                gradients = torch.autograd.grad(
+                    torch.stack(list(losses(state, batch).losses.values())).sum(), params
+                )
+                assert all(gradient.is_contiguous() for gradient in gradients)
 
 
 @every
@@ -196,17 +189,16 @@ def context(seed: int = 0) -> Context:
     return random_sampler().meta_batch(Stream([seed, seed + 1]), torch.arange(5), SIZES).query
 
 
-@pytest.mark.parametrize(
-    "part", OPTIONS, ids=lambda part: "-".join(str(value) for value in vars(part).values())
-)
-def test_every_option_of_attention_trains(part: Attention) -> None:
-    state, batch = begun(replace(find_algorithm("focalpp"), encoder=part))
-    assert all(bool(loss.isfinite().all()) for loss in losses(state, batch).losses.values())
-    for parameter in state.nets["encoder"].parameters():
-        assert bool(parameter.isfinite().all())
-    if part.batch_wise:
-        weight = part.weights(state.nets["encoder"], batch.query)  # type: ignore[arg-type]
-        assert weight.shape == batch.query.obs.shape[:3] and bool((weight >= 0).all())
+def test_every_option_of_attention_trains(subtests: pytest.Subtests) -> None:
+    for part in OPTIONS:
+        with subtests.test(part):
+            state, batch = begun(replace(find_algorithm("focalpp"), encoder=part))
+            assert all(bool(loss.isfinite().all()) for loss in losses(state, batch).losses.values())
+            for parameter in state.nets["encoder"].parameters():
+                assert bool(parameter.isfinite().all())
+            if part.batch_wise:
+                weight = part.weights(state.nets["encoder"], batch.query)  # type: ignore[arg-type]
+                assert weight.shape == batch.query.obs.shape[:3] and bool((weight >= 0).all())
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import baseline_oracles as oracles
 import torch
-from belief_fixture import SCALES, SEEDS
 from hypothesis import given
 from hypothesis import strategies as st
-from run_fixture import SPACE, shared
-from test_equations import close, draws
+from support import baseline_oracles as oracles
+from support.beliefs import SCALES, SEEDS
+from support.compare import close, draws
+from support.runs import SPACE, shared
 from torch import Tensor
 
 from comrl.algorithms.algorithm import Space

@@ -9,16 +9,14 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import oracles
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from run_fixture import CPU, SPACE, begin, float64, random_sampler, random_split
 from scipy import stats
-from test_algorithms import SEEDS, SIZES, begun, reached
-from test_equations import SCALES, close, draws, mlp_by_neuron
-from test_stack import of_member
+from support import oracles
+from support.compare import SCALES, close, draws, mlp_by_neuron, of_member
+from support.runs import CPU, SEEDS, SIZES, SPACE, begin, begun, random_sampler, random_split, reached
 
 from comrl.algorithms.algorithm import Algorithm, algorithms, find_algorithm
 from comrl.algorithms.control_brac import (
@@ -39,7 +37,6 @@ from comrl.algorithms.stack import StackedMLP
 from comrl.datasets.sampler import Sampler
 from comrl.ground.noise import Stream
 
-__all__ = ["float64"]
 ON: dict[str, dict[str, Any]] = {kind: {"strength": 1.0, "divergence": kind} for kind in ("dual", "primal")}
 every_estimate = pytest.mark.parametrize("kind", ON)
 OPTIONS: list[dict[str, Any]] = [{}, {"penalise": "value"}, {"value_penalty": True}, {"clamp": "hard"}]
@@ -179,17 +176,18 @@ def test_strength_zero_is_sac_bit_for_bit(algorithm: Algorithm) -> None:
 
 @every_estimate
 @every_option
-@pytest.mark.parametrize("joint", [(), ("critic",), ("value", "policy", "divergence")])
 def test_a_loss_reaches_its_own_network_alone(
-    options: dict[str, Any], joint: tuple[str, ...], kind: str
+    options: dict[str, Any], kind: str, subtests: pytest.Subtests
 ) -> None:
-    state, batch = begun(replace(focal(**options), encoder_learns_from=joint), **ON[kind])
-    found = losses(state, batch).losses
-    assert found.keys() == {"task", *state.algorithm.control.rates()}
-    for name, loss in found.items():
-        assert loss.shape == (len(SEEDS),) and bool(loss.isfinite().all())
-        own = "encoder" if name == "task" else name
-        assert reached(state, loss) == {own} | ({"encoder"} if name in joint else set())
+    for joint in ((), ("critic",), ("value", "policy", "divergence")):
+        with subtests.test(joint):
+            state, batch = begun(replace(focal(**options), encoder_learns_from=joint), **ON[kind])
+            found = losses(state, batch).losses
+            assert found.keys() == {"task", *state.algorithm.control.rates()}
+            for name, loss in found.items():
+                assert loss.shape == (len(SEEDS),) and bool(loss.isfinite().all())
+                own = "encoder" if name == "task" else name
+                assert reached(state, loss) == {own} | ({"encoder"} if name in joint else set())
 
 
 @pytest.mark.usefixtures("float64")

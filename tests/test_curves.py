@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ledger_fixture import BLIND, FOCAL, GOALS, Algo, add_run
+from support.ledgers import BLIND, FOCAL, GOALS, Algo, add_run
 
 from comrl.benchmark.reporting.figures import style
 from comrl.benchmark.reporting.figures.curves import headline_curves

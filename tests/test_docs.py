@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 import os
 import re
@@ -21,9 +20,8 @@ import gymnasium
 import numpy as np
 import pandas as pd
 import pytest
-import test_envs
 import torch
-from run_fixture import evidence
+from support.runs import evidence
 
 import comrl.algorithms.algorithm
 import comrl.datasets.splits
@@ -45,8 +43,6 @@ SCRIPTED = [ROOT / name for name in NAMED]
 ENV = "sparse-point-mass"  # of the example
 EXAMPLE_FIGURES = ("worst-task", "by-task")
 LISTS = (comrl.envs.family.families, comrl.algorithms.algorithm.algorithms, comrl.datasets.splits.splits)
-
-every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
 @cache
@@ -75,16 +71,19 @@ def commands(page: Path, program: str) -> list[list[str]]:
 # --- links, commands, tables
 
 
-@every_page
-def test_links_resolve(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
-        name, _, fragment = link.partition("#")
-        if "://" in link:
-            continue
-        target = (page.parent / name).resolve() if name else page
-        assert target.exists(), f"{page.name} links to {link}, which is not there"
-        if fragment:
-            assert fragment in anchors(target), f"{page.name} links to {link}, a heading that is not there"
+def test_links_resolve(subtests: pytest.Subtests) -> None:
+    for page in PAGES:
+        with subtests.test(page.name):
+            for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+                name, _, fragment = link.partition("#")
+                if "://" in link:
+                    continue
+                target = (page.parent / name).resolve() if name else page
+                assert target.exists(), f"{page.name} links to {link}, which is not there"
+                if fragment:
+                    assert fragment in anchors(target), (
+                        f"{page.name} links to {link}, a heading that is not there"
+                    )
 
 
 def test_the_index_leads_to_every_page() -> None:
@@ -93,17 +92,20 @@ def test_the_index_leads_to_every_page() -> None:
         assert f"]({name})" in index, f"docs/index.md does not link to {name}"
 
 
-@every_page
-def test_commands_can_be_given(page: Path, examples: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for words in commands(page, "bench"):
-        try:
-            arguments = parser().parse_args(words)
-        except SystemExit:
-            pytest.fail(f"bench {shlex.join(words)}: {capsys.readouterr().err}")
-        check_names(arguments.__dict__, words[0])
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for words in commands(page, "make"):
-        assert {word for word in words if "=" not in word} <= targets
+def test_commands_can_be_given(
+    examples: Path, capsys: pytest.CaptureFixture[str], subtests: pytest.Subtests
+) -> None:
+    for page in PAGES:
+        with subtests.test(page.name):
+            for words in commands(page, "bench"):
+                try:
+                    arguments = parser().parse_args(words)
+                except SystemExit:
+                    pytest.fail(f"bench {shlex.join(words)}: {capsys.readouterr().err}")
+                check_names(arguments.__dict__, words[0])
+            targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+            for words in commands(page, "make"):
+                assert {word for word in words if "=" not in word} <= targets
 
 
 def check_names(given: dict[str, object], command: str) -> None:
@@ -213,19 +215,6 @@ def test_every_kind_of_part_has_an_example() -> None:
     assert packages == {"envs", "algorithms", "datasets", "benchmark/reporting/figures"}
 
 
-def test_the_example_environment_keeps_the_contract(examples: Path) -> None:
-    family = comrl.envs.family.find_family(ENV)
-    contract = [
-        check
-        for name, check in vars(test_envs).items()
-        if name.startswith("test_") and test_envs.every_family.mark in getattr(check, "pytestmark", ())
-    ]
-    assert len(contract) >= 8
-    for check in contract:
-        assert list(inspect.signature(check).parameters) == ["family"]
-        check(family)
-
-
 def test_the_examples_are_listed_and_verified(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--data", str(made.data)]) == 0
     assert main(["list", "--data", str(made.data), "--results", str(made.results)]) == 0
@@ -294,7 +283,7 @@ def test_the_example_figures_are_in_the_report(
     assert table.loc["FOCAL (maximum)", "return"] == pytest.approx(by_task.min())
 
 
-def test_a_package_of_its_own_is_found(tmp_path: Path) -> None:
+def test_a_package_of_its_own_is_found_and_its_environment_keeps_the_contract(tmp_path: Path) -> None:
     (text,) = blocks(ROOT / "docs" / "adding.md", "toml")
     project = tomllib.loads(text)["project"]
     modules = {Path(path).name: source for path, source in paths_and_sources().items()}
@@ -324,8 +313,11 @@ def test_a_package_of_its_own_is_found(tmp_path: Path) -> None:
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for name in ("focal-max", "focal-two-way", "good"):
+    for name in ("focal-max", "focal-two-way", "good", ENV):
         assert re.search(rf"^ *{name} ", done.stdout, re.MULTILINE), f"bench list does not show {name}"
+    contract = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-k", ENV, "tests/test_envs.py"]
+    done = subprocess.run(contract, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("page", SCRIPTED, ids=lambda page: page.name)

@@ -299,22 +299,15 @@ def test_winds_are_the_authors_and_below_the_robots_speed() -> None:
 # --- equation 35
 
 
-@pytest.mark.parametrize(
-    ("reward", "radius", "sparse"),
-    [
-        (0.0, -0.2, 1.0),
-        (-0.1, -0.2, 0.5),
-        (-0.2, -0.2, 0.0),
-        (-0.5, -0.2, 0.0),
-        (-0.25, -0.5, 0.5),
-        (4.5, 3.0, 0.5),
-        (9.0, 3.0, 2.0),
-        (2.9, 3.0, 0.0),
-        (-1.5, None, -1.5),
-    ],
-)
-def test_sparse_reward_by_hand(reward: float, radius: float | None, sparse: float) -> None:
-    np.testing.assert_allclose(sparsify(np.array([reward]), radius), [sparse], atol=1e-15)
+BY_HAND = [
+    (0.0, -0.2, 1.0), (-0.1, -0.2, 0.5), (-0.2, -0.2, 0.0), (-0.5, -0.2, 0.0), (-0.25, -0.5, 0.5),
+    (4.5, 3.0, 0.5), (9.0, 3.0, 2.0), (2.9, 3.0, 0.0), (-1.5, None, -1.5),
+]  # fmt: skip
+
+
+def test_sparse_reward_by_hand() -> None:
+    for reward, radius, sparse in BY_HAND:
+        np.testing.assert_allclose(sparsify(np.array([reward]), radius), [sparse], atol=1e-15)
 
 
 rewards = st.floats(-10.0, 10.0)

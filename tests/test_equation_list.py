@@ -72,9 +72,12 @@ def test_no_row_is_there_twice() -> None:
     assert len(pairs) == len(set(pairs))
 
 
-@pytest.mark.parametrize("row", listed(), ids=lambda row: row.function)
-def test_listed_functions_and_tests_exist(row: Row) -> None:
-    assert row.function in {function for function, _ in documented()}
-    for test in row.tests:
-        file, _, name = test.partition("::")
-        assert name in {found for found, _ in defined(ROOT / "tests" / file)}, f"{test} does not exist"
+def test_listed_functions_and_tests_exist(subtests: pytest.Subtests) -> None:
+    for row in listed():
+        with subtests.test(row.function):
+            assert row.function in {function for function, _ in documented()}
+            for test in row.tests:
+                file, _, name = test.partition("::")
+                assert name in {found for found, _ in defined(ROOT / "tests" / file)}, (
+                    f"{test} does not exist"
+                )

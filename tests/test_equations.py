@@ -7,13 +7,14 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
-import oracles
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from run_fixture import evidence, shared
 from scipy import integrate, optimize, stats
+from support import oracles
+from support.compare import SCALES, close, draws, mlp_by_neuron
+from support.runs import evidence, shared
 
 from comrl.algorithms.algorithm import Space
 from comrl.algorithms.attention import mean_one, weighted_mean
@@ -38,17 +39,7 @@ from comrl.envs import families, find_family
 from comrl.envs.family import sparsify
 from comrl.ground.noise import Stream
 
-SCALES = st.sampled_from([0.01, 1.0, 30.0, 3000.0])  # the last makes logits that overflow a naive exp
 Z = 3
-
-
-def draws(seed: int, *shape: int, scale: float = 1.0) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape) * scale)
-
-
-def close(ours: torch.Tensor, theirs: object, tolerance: float = 1e-9) -> None:
-    assert ours.dtype == torch.float64
-    np.testing.assert_allclose(ours.numpy(), theirs, rtol=tolerance, atol=tolerance)
 
 
 # --- contrast
@@ -115,16 +106,6 @@ def test_mean_pool_is_the_mean_over_the_context() -> None:
             for k in range(5)
         ]
         close(z[s, m].detach(), oracles.mean_embedding([[math.tanh(x) for x in row] for row in each]))
-
-
-def mlp_by_neuron(net: StackedMLP, member: int, x: list[float]) -> list[float]:
-    """A ReLU network of one member, neuron by neuron."""
-    for depth, layer in enumerate(net.layers):
-        weight, bias = layer.weight[member].tolist(), layer.bias[member, 0].tolist()
-        x = [bias[o] + sum(x[i] * weight[i][o] for i in range(len(x))) for o in range(len(bias))]
-        if depth < len(net.layers) - 1:
-            x = [max(0.0, value) for value in x]
-    return x
 
 
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 1.0, 30.0, 3000.0]), st.integers(1, 7))

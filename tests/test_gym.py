@@ -57,28 +57,30 @@ def test_gymnasium_finds_nothing_to_object_to(family: TaskFamily) -> None:
 
 
 @every_family
-@pytest.mark.parametrize(("task", "sees_place"), [(0, False), (-1, True)])
-def test_an_episode_is_the_rollouts_step_for_step(family: TaskFamily, task: int, sees_place: bool) -> None:
+def test_an_episode_is_the_rollouts_step_for_step(family: TaskFamily, subtests: pytest.Subtests) -> None:
     """Bit for bit, whether the place is shown or not."""
-    task %= family.tasks
-    seen = family.obs_dim if sees_place else family.body_dim
-    params = family.sample_params()[task : task + 1]
-    actions = np.random.default_rng(0).uniform(-1.5, 1.5, (family.horizon, family.action_dim))
-    actions = actions.astype(np.float32)
-    turn = iter(actions.astype(np.float64))
-    expected = rollout(family, params, lambda obs: next(turn)[None], np.array([17], dtype=np.int64))
-    env = gymnasium.make(family.gym_id(), task=task, sees_place=sees_place, disable_env_checker=True)
-    assert env.observation_space.shape == (seen,)
-    obs, info = env.reset(seed=17)
-    assert info == {"task": task}
-    for step in range(int(expected.valid[0].sum())):
-        np.testing.assert_array_equal(obs, expected.obs[0, step, :seen].astype(np.float32))
-        obs, reward, terminated, truncated, info = env.step(actions[step])
-        np.testing.assert_array_equal(obs, expected.next_obs[0, step, :seen].astype(np.float32))
-        assert reward == expected.reward[0, step]
-        assert terminated == expected.terminated[0, step]
-        assert truncated == (step == family.horizon - 1)
-        assert info["sparse_reward"] == sparsify(expected.reward, family.radius)[0, step]
+    for task, sees_place in ((0, False), (family.tasks - 1, True)):
+        with subtests.test(sees_place=sees_place):
+            seen = family.obs_dim if sees_place else family.body_dim
+            params = family.sample_params()[task : task + 1]
+            actions = np.random.default_rng(0).uniform(-1.5, 1.5, (family.horizon, family.action_dim))
+            actions = actions.astype(np.float32)
+            turn = iter(actions.astype(np.float64))
+            expected = rollout(
+                family, params, lambda obs, turn=turn: next(turn)[None], np.array([17], dtype=np.int64)
+            )
+            env = gymnasium.make(family.gym_id(), task=task, sees_place=sees_place, disable_env_checker=True)
+            assert env.observation_space.shape == (seen,)
+            obs, info = env.reset(seed=17)
+            assert info == {"task": task}
+            for step in range(int(expected.valid[0].sum())):
+                np.testing.assert_array_equal(obs, expected.obs[0, step, :seen].astype(np.float32))
+                obs, reward, terminated, truncated, info = env.step(actions[step])
+                np.testing.assert_array_equal(obs, expected.next_obs[0, step, :seen].astype(np.float32))
+                assert reward == expected.reward[0, step]
+                assert terminated == expected.terminated[0, step]
+                assert truncated == (step == family.horizon - 1)
+                assert info["sparse_reward"] == sparsify(expected.reward, family.radius)[0, step]
 
 
 @every_family

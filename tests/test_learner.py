@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from run_fixture import begin, random_sampler
+from support.runs import begin, random_sampler
 
 from comrl.algorithms.algorithm import Algorithm, algorithms, find_algorithm
 from comrl.algorithms.learner import KEY_ENCODER, State, update
@@ -34,23 +34,24 @@ def weights(state: State) -> dict[str, list[torch.Tensor]]:
     return {name: [p.detach().clone() for p in net.parameters()] for name, net in state.nets.items()}
 
 
-@pytest.mark.parametrize("cut", [0, 1, 7, 9])
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
 def test_a_resumed_run_is_an_uninterrupted_one_bit_for_bit(
-    algorithm: Algorithm, cut: int, tmp_path: Path
+    algorithm: Algorithm, tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
-    whole, first, second = fresh(algorithm), fresh(algorithm), fresh(algorithm)
-    losses = go_on(whole, STEPS)
-    go_on(first, cut)
-    torch.save(first.snapshot(), tmp_path / "checkpoint.pt")
-    second.restore(torch.load(tmp_path / "checkpoint.pt", weights_only=True))
-    rest = go_on(second, STEPS)
-    assert second.step == whole.step == STEPS
-    for ours, theirs in zip(losses[cut:], rest, strict=True):
-        assert ours.keys() == theirs.keys()
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    for name, there in weights(whole).items():
-        assert all(torch.equal(a, b) for a, b in zip(there, weights(second)[name], strict=True)), name
+    for cut in (0, 1, 7, 9):
+        with subtests.test(cut=cut):
+            whole, first, second = fresh(algorithm), fresh(algorithm), fresh(algorithm)
+            losses = go_on(whole, STEPS)
+            go_on(first, cut)
+            torch.save(first.snapshot(), tmp_path / "checkpoint.pt")
+            second.restore(torch.load(tmp_path / "checkpoint.pt", weights_only=True))
+            rest = go_on(second, STEPS)
+            assert second.step == whole.step == STEPS
+            for ours, theirs in zip(losses[cut:], rest, strict=True):
+                assert ours.keys() == theirs.keys()
+                assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+            for name, there in weights(whole).items():
+                assert all(torch.equal(a, b) for a, b in zip(there, weights(second)[name], strict=True)), name
 
 
 def test_a_snapshot_holds_tensors_and_plain_values_only() -> None:
@@ -91,19 +92,20 @@ def test_a_constant_schedule_stays() -> None:
         assert [group["lr"] for group in state.optimiser.param_groups] == [1e-3] * 4
 
 
-@pytest.mark.parametrize("schedule", ["constant", "linear"])
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
-def test_after_its_steps_the_encoder_stands_still(algorithm: Algorithm, schedule: str) -> None:
+def test_after_its_steps_the_encoder_stands_still(algorithm: Algorithm, subtests: pytest.Subtests) -> None:
     """Its keys with it; control goes on, and no loss is computed for nothing."""
-    state = fresh(algorithm, lr_schedule=schedule, encoder_dropout=0.5)
-    learning = go_on(state, ENCODER_STEPS)
-    there = weights(state)
-    rest = go_on(state, STEPS)
-    assert all(("task" in losses) == (algorithm.task_loss is not None) for losses in learning)
-    assert not any("task" in losses for losses in rest) and len(rest) == STEPS - ENCODER_STEPS
-    for name, now in weights(state).items():
-        same = all(torch.equal(a, b) for a, b in zip(there[name], now, strict=True))
-        assert same == (name in {KEY_ENCODER, *of_the_encoder(state)}), name
+    for schedule in ("constant", "linear"):
+        with subtests.test(schedule):
+            state = fresh(algorithm, lr_schedule=schedule, encoder_dropout=0.5)
+            learning = go_on(state, ENCODER_STEPS)
+            there = weights(state)
+            rest = go_on(state, STEPS)
+            assert all(("task" in losses) == (algorithm.task_loss is not None) for losses in learning)
+            assert not any("task" in losses for losses in rest) and len(rest) == STEPS - ENCODER_STEPS
+            for name, now in weights(state).items():
+                same = all(torch.equal(a, b) for a, b in zip(there[name], now, strict=True))
+                assert same == (name in {KEY_ENCODER, *of_the_encoder(state)}), name
 
 
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
-import ledger_fixture as fixture
 import numpy as np
 import pandas as pd
 import pytest
-from ledger_fixture import FOCAL, FOCALPP, GOALS, WIND, add_run
+from support import ledgers as fixture
+from support.ledgers import FOCAL, FOCALPP, GOALS, WIND, add_run
 
 from comrl.benchmark.reporting.figures.views import entries
 from comrl.benchmark.reporting.ledger import read_ledger, write_run
@@ -59,13 +60,16 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
 
 
-@pytest.mark.parametrize("harm", [flip, truncate, Path.unlink])
-@pytest.mark.parametrize("name", ["run.json", "curves.csv", "returns.csv", "probe.npz"])
-def test_an_altered_run_is_refused_by_name(tmp_path: Path, harm, name: str) -> None:
-    path = add_run(tmp_path, GOALS, FOCALPP)
-    harm(path / name)
-    with pytest.raises(BadInput, match=path.name):
-        read_ledger(tmp_path)
+FILES = ("run.json", "curves.csv", "returns.csv", "probe.npz")
+
+
+def test_an_altered_run_is_refused_by_name(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for harm, name in product((flip, truncate, Path.unlink), FILES):
+        with subtests.test(harm.__name__, file=name):
+            path = add_run(tmp_path / harm.__name__ / name, GOALS, FOCALPP)
+            harm(path / name)
+            with pytest.raises(BadInput, match=path.name):
+                read_ledger(tmp_path / harm.__name__ / name)
 
 
 def test_a_changed_card_is_refused_even_where_it_is_valid(tmp_path: Path) -> None:

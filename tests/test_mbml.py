@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import baseline_oracles as oracles
 import pytest
 import torch
-from belief_fixture import SEEDS, belief, pairs
 from hypothesis import given
 from hypothesis import strategies as st
-from run_fixture import SPACE, begin, evidence, float64, random_sampler, toy_sampler
-from test_equations import close, draws
+from support import baseline_oracles as oracles
+from support.beliefs import SEEDS, belief, pairs
+from support.compare import close, draws
+from support.runs import SPACE, begin, evidence, random_sampler, toy_sampler
 
 from comrl.algorithms.algorithm import Space
 from comrl.algorithms.belief import Belief, kl_to_prior, together
@@ -25,8 +25,6 @@ from comrl.algorithms.task_losses import Triplet, triplet
 from comrl.algorithms.teachers import BcqTeachers, drawn_among, model_loss
 from comrl.datasets.transitions import Context
 from comrl.ground.noise import Stream
-
-__all__ = ["float64"]
 
 
 @given(SEEDS, st.integers(2, 5), st.floats(0, 4))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from run_fixture import CPU, TOY, begin, smoke_data, toy_goals, toy_sampler
+from support.runs import CPU, TOY, begin, toy_goals, toy_sampler
 
 from comrl.algorithms.algorithm import Algorithm, Space, algorithms, find_algorithm
 from comrl.algorithms.learner import State, update
@@ -23,7 +23,6 @@ from comrl.envs.family import sparsify
 from comrl.envs.rollout import Episodes
 from comrl.ground.noise import Stream
 
-__all__ = ["smoke_data"]
 SEEDS = (3, 1)
 TASKS = TaskSet("toy", 0, toy_goals(), (0, 1, 2, 4, 6, 7), (3, 5))
 every = pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)

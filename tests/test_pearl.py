@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 
-import baseline_oracles as oracles
-import golden_losses
 import pytest
 import torch
-from belief_fixture import SCALES, SEEDS, belief, pairs
 from hypothesis import given
 from hypothesis import strategies as st
-from run_fixture import SPACE, begin, float64, random_sampler
-from test_equations import close
+from support import baseline_oracles as oracles
+from support import golden_losses
+from support.beliefs import SCALES, SEEDS, belief, pairs
+from support.compare import close
+from support.runs import SPACE, begin, random_sampler
 
 from comrl.algorithms.batch_pearl import BATCH_PEARL
 from comrl.algorithms.belief import Belief, gaussian_divergence, kl_to_prior, product_of_gaussians, together
@@ -20,8 +20,6 @@ from comrl.algorithms.encoders import GaussianProduct
 from comrl.algorithms.learner import losses
 from comrl.datasets.transitions import Context
 from comrl.ground.noise import Stream
-
-__all__ = ["float64"]
 
 
 @given(SEEDS, SCALES, st.integers(1, 6))

@@ -13,9 +13,9 @@ import mujoco
 import numpy as np
 import pytest
 import torch
-from body_oracle import World
-from golden import FILE, golden
 from scipy import stats
+from support.body_oracle import World
+from support.golden_rollouts import FILE, golden
 
 from comrl.benchmark.generation import generate
 from comrl.benchmark.protocol import resolve
@@ -240,25 +240,28 @@ def test_walkers_fall_within_an_episode_and_cheetahs_never() -> None:
 
 
 @every_family
-@pytest.mark.parametrize("state", [1e30, np.nan])
-def test_a_world_that_diverges_is_nan_and_the_others_do_not_feel_it(family: TaskFamily, state: float) -> None:
-    params, actions = some_tasks(family), 0.1 * random_actions(family, 6)
-    undisturbed, _ = play(family.simulator(params), actions)
-    worlds = family.simulator(params)
-    worlds.reset(np.arange(WORLDS))
-    worlds.qvel[1, 0] = state
-    others, ended = [0, 2, 3, 4], np.zeros(WORLDS, dtype=int)
-    for step, action in enumerate(actions):
-        obs, fell = worlds.step(action)
-        ended += fell
-        assert np.isnan(obs[1]).all()
-        assert np.isnan(family.reward(obs, action, obs, params)[1])
-        np.testing.assert_array_equal(obs[others], undisturbed[step + 1][others])
-    assert ended.tolist() == [0, int(worlds.body.fell is not None), 0, 0, 0]
-    np.testing.assert_array_equal(
-        worlds.reset(np.arange(WORLDS), np.arange(WORLDS) == 1)[1], undisturbed[0, 1]
-    )
-    np.testing.assert_array_equal(worlds.step(actions[0])[0][1], undisturbed[1, 1])
+def test_a_world_that_diverges_is_nan_and_the_others_do_not_feel_it(
+    family: TaskFamily, subtests: pytest.Subtests
+) -> None:
+    for state in (1e30, np.nan):
+        with subtests.test(state=state):
+            params, actions = some_tasks(family), 0.1 * random_actions(family, 6)
+            undisturbed, _ = play(family.simulator(params), actions)
+            worlds = family.simulator(params)
+            worlds.reset(np.arange(WORLDS))
+            worlds.qvel[1, 0] = state
+            others, ended = [0, 2, 3, 4], np.zeros(WORLDS, dtype=int)
+            for step, action in enumerate(actions):
+                obs, fell = worlds.step(action)
+                ended += fell
+                assert np.isnan(obs[1]).all()
+                assert np.isnan(family.reward(obs, action, obs, params)[1])
+                np.testing.assert_array_equal(obs[others], undisturbed[step + 1][others])
+            assert ended.tolist() == [0, int(worlds.body.fell is not None), 0, 0, 0]
+            np.testing.assert_array_equal(
+                worlds.reset(np.arange(WORLDS), np.arange(WORLDS) == 1)[1], undisturbed[0, 1]
+            )
+            np.testing.assert_array_equal(worlds.step(actions[0])[0][1], undisturbed[1, 1])
 
 
 class Fragile(Physics):

@@ -94,6 +94,11 @@ def test_the_one_import_name_is_comrl() -> None:
     assert not offenders(SOURCES + TESTS, lambda path: (f"imports {name}" for name in bare & roots(path)))
 
 
+def test_no_test_imports_another() -> None:
+    """What they share is in `support` and in conftest.py."""
+    assert not offenders(TESTS, lambda path: (name for name in imported(path) if name.startswith("test_")))
+
+
 def test_what_enters_through_one_file_does() -> None:
     """HDF5 through the store; no environment needs torch."""
     others = [path for path in SOURCES if path.name != "store.py"]

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import pytest
 import torch
+from support.settings import SPEC, at_smoke, every_setting, overridden
 
-from comrl.algorithms.algorithm import Algorithm, Space, Training, algorithms, find_algorithm
+from comrl.algorithms.algorithm import Space, algorithms, find_algorithm
 from comrl.algorithms.learner import start
 from comrl.benchmark.protocol import (
     DEFAULT_PRESET,
-    RunSpec,
     configured,
     describe,
     parse_overrides,
     part_settings,
     presets,
     resolve,
-    run_id,
     split_overrides,
-    with_setting,
 )
 from comrl.benchmark.settings import settings_table
 from comrl.benchmark.training.job import prepare_job
@@ -32,11 +30,7 @@ from comrl.datasets.splits import find_split
 from comrl.envs import families, find_family
 from comrl.ground.errors import BadInput
 from comrl.ground.noise import Stream
-from comrl.ground.settings import Setting, changed, setting, settings_of, used
 
-SPEC = RunSpec(
-    env="sparse-point-robot", split="mixed", preset="smoke", algo="focalpp", seeds=(0, 1), overrides={}
-)
 TABLE_6 = {  # as printed, column Point-Robot; buffer size per task is the pool's
     "training": {"reward_scale": 100, "discount": 0.9, "meta_batch": 16, "relabeled_pool": 10_000,
                  "control_batch": 256, "context_batch": 512},
@@ -48,39 +42,21 @@ TABLE_6 = {  # as printed, column Point-Robot; buffer size per task is the pool'
 }  # fmt: skip
 
 
-def other(kind: Any, value: Any) -> Any:
-    """Another valid value of a field's type."""
-    if value is None:
-        return 0.5
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, str):
-        return next(choice for choice in get_args(kind) if choice != value)
-    return value + 1 if isinstance(value, int) else 0.5 * value + 0.013
-
-
-def at_smoke(algo: str, overrides: dict[str, Any] | None = None, env: str = SPEC.env) -> Algorithm:
-    return configured(find_algorithm(algo), "smoke", env, overrides)
-
-
-def overridden(algo: str, key: str, value: Any = 1) -> Algorithm:
-    return at_smoke(algo, {key: value})
-
-
 # --- presets
 
 
-@pytest.mark.parametrize("preset", ["paper", "lite", "smoke"])
 @pytest.mark.parametrize("env", [family.name for family in families()])
-def test_every_preset_resolves_for_every_family(preset: str, env: str) -> None:
-    protocol = resolve(preset, env)
-    assert protocol.preset == preset
-    assert protocol.training.meta_batch <= find_family(env).train_tasks
-    assert protocol.behaviour.steps % protocol.behaviour.checkpoint_every == 0
-    space = Space(3, 2, 1, False)
-    for algorithm in algorithms():
-        configured(algorithm, preset, env).encoder.build(space, Stream([0]))
-    assert DEFAULT_PRESET in presets()
+def test_every_preset_resolves_for_every_family(env: str, subtests: pytest.Subtests) -> None:
+    for preset in presets():
+        with subtests.test(preset):
+            protocol = resolve(preset, env)
+            assert protocol.preset == preset
+            assert protocol.training.meta_batch <= find_family(env).train_tasks
+            assert protocol.behaviour.steps % protocol.behaviour.checkpoint_every == 0
+            space = Space(3, 2, 1, False)
+            for algorithm in algorithms():
+                configured(algorithm, preset, env).encoder.build(space, Stream([0]))
+            assert DEFAULT_PRESET in presets()
 
 
 @pytest.mark.parametrize("env", ["sparse-point-robot", "point-robot-wind"])
@@ -94,12 +70,6 @@ def test_the_paper_preset_is_table_6(env: str) -> None:
     assert find_family(env).horizon == 20
 
 
-def every_setting() -> list[Setting]:
-    """Of all parts of all declared algorithms, of data generation and of the shared protocol."""
-    every = [one for algorithm in algorithms() for one in part_settings(algorithm)]
-    return every + [one for one in settings_of(resolve("smoke", SPEC.env)) if "." in one.path]
-
-
 @pytest.mark.parametrize("preset", presets())
 def test_presets_name_parts_that_exist_and_leave_no_class_without_numbers(preset: str) -> None:
     """A table of a misspelt class would change nothing, and so is an error here."""
@@ -111,11 +81,6 @@ def test_presets_name_parts_that_exist_and_leave_no_class_without_numbers(preset
         assert body["extends"] in presets()
         return
     assert {"MeanPool", "Attention", "GaussianProduct", "Sac", "Bcq", "Brac"} <= set(body["parts"])
-
-
-def test_every_setting_says_what_it_is() -> None:
-    unsaid = {f"{one.part}.{one.name}" for one in every_setting() if not one.says}
-    assert not unsaid, f"no word on {', '.join(sorted(unsaid))}"
 
 
 def test_layers_lie_over_one_another_and_the_table_tells_which() -> None:
@@ -139,70 +104,73 @@ def test_layers_lie_over_one_another_and_the_table_tells_which() -> None:
 # --- what is unknown
 
 
-@pytest.mark.parametrize(
-    ("ask", "nearest"),
-    [
-        (lambda: resolve("papr", "sparse-point-robot"), "did you mean 'paper'"),
-        (lambda: resolve("smoke", "x", {"training.step": 1}), "did you mean 'training.steps'"),
-        (lambda: resolve("smoke", "x", {"behavior.control.lr": 1}), "did you mean 'behaviour.control.lr'"),
-        (lambda: find_split("mixd"), "did you mean 'mixed'"),
-        (lambda: find_split("relabled", find_family("point-robot-wind")), "of point-robot-wind"),
-        (lambda: find_algorithm("focalp"), "did you mean 'focalpp'"),
-        (lambda: find_family("sparse-point-robto"), "did you mean 'sparse-point-robot'"),
-        (lambda: overridden("focalpp", "encoder.token"), "did you mean 'encoder.tokens'"),
-        (lambda: overridden("focal", "task_los.eps"), "did you mean 'task_loss.eps'"),
-        (lambda: overridden("blind", "task_loss.eps"), "blind has no setting"),
-        (lambda: overridden("focal", "name"), "focal has no setting 'name'"),
-        (lambda: overridden("focal", "width"), "encoder.width or control.sac.width"),
-        (lambda: overridden("focal", "target_divergence"), "does not read control.target_divergence"),
-        (lambda: overridden("focalpp-seq", "encoder.gate", "sigmoid"), "does not read encoder.gate"),
-    ],
-)
-def test_unknown_names_are_refused_with_the_nearest(ask: Any, nearest: str) -> None:
-    with pytest.raises(BadInput, match=re.escape(nearest)) as refused:
-        ask()
-    assert "\n" not in str(refused.value)
+UNKNOWN: list[tuple[Any, str]] = [
+    (lambda: resolve("papr", "sparse-point-robot"), "did you mean 'paper'"),
+    (lambda: resolve("smoke", "x", {"training.step": 1}), "did you mean 'training.steps'"),
+    (lambda: resolve("smoke", "x", {"behavior.control.lr": 1}), "did you mean 'behaviour.control.lr'"),
+    (lambda: find_split("mixd"), "did you mean 'mixed'"),
+    (lambda: find_split("relabled", find_family("point-robot-wind")), "of point-robot-wind"),
+    (lambda: find_algorithm("focalp"), "did you mean 'focalpp'"),
+    (lambda: find_family("sparse-point-robto"), "did you mean 'sparse-point-robot'"),
+    (lambda: overridden("focalpp", "encoder.token"), "did you mean 'encoder.tokens'"),
+    (lambda: overridden("focal", "task_los.eps"), "did you mean 'task_loss.eps'"),
+    (lambda: overridden("blind", "task_loss.eps"), "blind has no setting"),
+    (lambda: overridden("focal", "name"), "focal has no setting 'name'"),
+    (lambda: overridden("focal", "width"), "encoder.width or control.sac.width"),
+    (lambda: overridden("focal", "target_divergence"), "does not read control.target_divergence"),
+    (lambda: overridden("focalpp-seq", "encoder.gate", "sigmoid"), "does not read encoder.gate"),
+]
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("training.steps", 0),
-        ("training.steps", "many"),
-        ("training.meta_batch", 1),
-        ("training.lr_schedule", "cosine"),
-        ("training.discount", 1.0),
-        ("behaviour.control.lr", -1),
-        ("data.episodes", 1.5),
-    ],
-)
-def test_impossible_numbers_are_refused_by_name(key: str, value: Any) -> None:
-    with pytest.raises(BadInput) as refused:
-        resolve("smoke", "sparse-point-robot", {key: value})
-    assert key in str(refused.value) and repr(value) in str(refused.value)
+def test_unknown_names_are_refused_with_the_nearest(subtests: pytest.Subtests) -> None:
+    for ask, nearest in UNKNOWN:
+        with subtests.test(nearest):
+            with pytest.raises(BadInput, match=re.escape(nearest)) as refused:
+                ask()
+            assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"seeds": (0, 0)}, "different seeds"),
-        ({"seeds": (-1,)}, "none below 0"),
-        ({"env": "sparse-point-robt"}, "did you mean 'sparse-point-robot'"),
-        ({"algo": "focla"}, "did you mean 'focal'"),
-        ({"split": "exprt"}, "did you mean 'expert'"),
-        ({"env": "point-robot-wind", "split": "relabeled"}, "split of point-robot-wind"),
-        ({"preset": "lit"}, "did you mean 'lite'"),
-        ({"overrides": {"training.meta_batch": 81}}, "exceeds the 80 training tasks"),
-        ({"overrides": {"encoder.gates": "sigmoid"}}, "did you mean 'encoder.gate'"),
-        ({"overrides": {"encoder.dropout": 1.0}}, "encoder.dropout = 1.0"),
-        ({}, "bench generate-data --env sparse-point-robot"),
-    ],
-)
-def test_a_run_is_refused_at_the_door(change: dict[str, Any], words: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInput) as refused:
-        prepare_job(SPEC.model_copy(update=change), tmp_path, torch.device("cpu"))
-    assert words in str(refused.value)
-    assert not list(tmp_path.iterdir())
+IMPOSSIBLE: list[tuple[str, Any]] = [
+    ("training.steps", 0),
+    ("training.steps", "many"),
+    ("training.meta_batch", 1),
+    ("training.lr_schedule", "cosine"),
+    ("training.discount", 1.0),
+    ("behaviour.control.lr", -1),
+    ("data.episodes", 1.5),
+]
+
+
+def test_impossible_numbers_are_refused_by_name(subtests: pytest.Subtests) -> None:
+    for key, value in IMPOSSIBLE:
+        with subtests.test(key):
+            with pytest.raises(BadInput) as refused:
+                resolve("smoke", "sparse-point-robot", {key: value})
+            assert key in str(refused.value) and repr(value) in str(refused.value)
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"seeds": (0, 0)}, "different seeds"),
+    ({"seeds": (-1,)}, "none below 0"),
+    ({"env": "sparse-point-robt"}, "did you mean 'sparse-point-robot'"),
+    ({"algo": "focla"}, "did you mean 'focal'"),
+    ({"split": "exprt"}, "did you mean 'expert'"),
+    ({"env": "point-robot-wind", "split": "relabeled"}, "split of point-robot-wind"),
+    ({"preset": "lit"}, "did you mean 'lite'"),
+    ({"overrides": {"training.meta_batch": 81}}, "exceeds the 80 training tasks"),
+    ({"overrides": {"encoder.gates": "sigmoid"}}, "did you mean 'encoder.gate'"),
+    ({"overrides": {"encoder.dropout": 1.0}}, "encoder.dropout = 1.0"),
+    ({}, "bench generate-data --env sparse-point-robot"),
+]
+
+
+def test_a_run_is_refused_at_the_door(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for change, words in REFUSED:
+        with subtests.test(words):
+            with pytest.raises(BadInput) as refused:
+                prepare_job(SPEC.model_copy(update=change), tmp_path, torch.device("cpu"))
+            assert words in str(refused.value)
+            assert not list(tmp_path.iterdir())
 
 
 # --- --set
@@ -252,86 +220,6 @@ def test_parts_of_parts_have_settings_too() -> None:
     known = {one.path for one in part_settings(find_algorithm("mbml"))}
     assert {"teacher.reward_agreement", "teacher.control.bcq.proposals.candidates"} <= known
     assert not any(path.endswith((".bcq", ".control", ".proposals")) for path in known)
-
-
-def other_value(part: type, one: Setting) -> Any:
-    """Another valid value of a setting."""
-    kind = get_type_hints(part)[one.name]
-    return other(kind, one.value)
-
-
-@pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
-def test_every_setting_can_be_set_and_reaches_the_id_where_it_is_read(algorithm: Algorithm) -> None:
-    before = configured(algorithm, "smoke", SPEC.env)
-    for one in part_settings(before):
-        name, _, rest = one.path.partition(".")
-        part = (
-            attrgetter(rest.rpartition(".")[0])(before.parts()[name]) if "." in rest else before.parts()[name]
-        )
-        new = other_value(type(part), one)
-        after = with_setting(before, one.path, new)
-        assert attrgetter(rest)(after.parts()[name]) == new, one.path
-        assert with_setting(after, one.path, one.value) == before, one.path
-        assert (identity(after) != identity(before)) == (not one.idle), one.path
-        with pytest.raises(BadInput, match=rf"setting {one.path}"):
-            with_setting(before, one.path, ["nonsense"])
-
-
-# --- the id of a run
-
-
-def identity(algorithm: Algorithm | None = None, training: Training | None = None, spec: RunSpec = SPEC,
-             data: str = "f00") -> str:  # fmt: skip
-    training = training or resolve("smoke", SPEC.env).training
-    return run_id(algorithm or at_smoke("focalpp"), training, spec, data)
-
-
-def test_the_id_is_eight_digits_and_stable() -> None:
-    assert identity() == identity()
-    assert len(identity()) == 8 and int(identity(), 16) >= 0
-
-
-def test_the_id_depends_on_every_shared_setting_that_is_read() -> None:
-    training = resolve("smoke", SPEC.env).training
-    for one in settings_of(training):
-        new = changed(training, one.path, other_value(Training, one))
-        assert identity(training=new) != identity(), one.path
-    pool = replace(training, relabeled_pool=77)
-    ids = {run_id(at_smoke("focal"), t, SPEC, "f00", {"relabeled_pool"}) for t in (training, pool)}
-    assert len(ids) == 1
-
-
-@dataclass(frozen=True)
-class Grown:
-    """A task loss that came to know another setting after runs were made with it."""
-
-    temperature: float = 0.5
-    sharpness: float = setting(1.0, "an exponent, which was 1 before it could be set", before=1.0)
-
-
-def test_a_new_setting_leaves_the_ids_of_older_runs_alone() -> None:
-    assert used(Grown()) == {"part": "Grown", "temperature": 0.5}
-    assert used(Grown(sharpness=2.0)) == {"part": "Grown", "temperature": 0.5, "sharpness": 2.0}
-
-
-@pytest.mark.parametrize(
-    "change", [{"seeds": (0, 2)}, {"seeds": (0,)}, {"env": "point-robot-wind"}, {"split": "expert"}]
-)
-def test_the_id_depends_on_what_was_asked_for(change: dict[str, Any]) -> None:
-    assert identity(spec=SPEC.model_copy(update=change)) != identity()
-
-
-def test_the_id_depends_on_the_algorithm_and_the_data() -> None:
-    ids = {identity(configured(algorithm, "smoke", SPEC.env)) for algorithm in algorithms()}
-    assert len(ids) == len(algorithms())
-    assert identity(algorithm=overridden("focalpp", "encoder.gate", "sigmoid")) != identity()
-    assert identity(data="f01") != identity()
-
-
-def test_the_id_does_not_depend_on_how_settings_were_given() -> None:
-    """A preset's own value given by --set, or the same numbers under another preset's name, is one run."""
-    given = SPEC.model_copy(update={"overrides": {"training.steps": 30}, "preset": "other"})
-    assert identity(spec=given) == identity()
 
 
 def test_a_part_is_described_by_its_class_and_fields() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from ledger_fixture import (
+from support.ledgers import (
     BLIND,
     FOCAL,
     FOCALPP,
@@ -64,27 +64,28 @@ def page(results: Path, tmp_path_factory) -> Path:
     return write_report(results, tmp_path_factory.mktemp("out") / "report", progress=False)
 
 
-@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
-def test_every_declared_table_and_figure_is_in_the_report(figure: Figure, page: Path) -> None:
-    assert figure.section in SECTIONS
-    if figure.name == films.FIGURES[0].name and f'id="{figure.name}"' not in page.read_text():
-        assert "cannot draw here" in page.read_text()  # no graphics: the page says so
-        return
-    assert f'id="{figure.name}"' in page.read_text()
-    if figure.kind == "figure":
-        png = (page.parent / "figures" / f"{figure.name}.png").read_bytes()
-        width, height = (int.from_bytes(png[i : i + 4]) for i in (16, 20))
-        assert png.startswith(b"\x89PNG") and width > 600 and height > 250
-        assert b"<svg" in (page.parent / "figures" / f"{figure.name}.svg").read_bytes()[:600]
-        return
-    made = pd.read_csv(page.parent / "tables" / f"{figure.name}.csv")
-    markdown = (page.parent / "tables" / f"{figure.name}.md").read_text()
-    latex = (page.parent / "tables" / f"{figure.name}.tex").read_text()
-    assert len(made) and markdown.count("\n") > 2
-    assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == 1
-    assert not re.search(r"[^\\]&[^ ]|[^\x00-\x7f]", latex), (
-        "an unescaped or non-ASCII character does not compile"
-    )
+def test_every_declared_table_and_figure_is_in_the_report(page: Path, subtests: pytest.Subtests) -> None:
+    for figure in FIGURES:
+        with subtests.test(figure.name):
+            assert figure.section in SECTIONS
+            if figure.name == films.FIGURES[0].name and f'id="{figure.name}"' not in page.read_text():
+                assert "cannot draw here" in page.read_text()  # no graphics: the page says so
+                continue
+            assert f'id="{figure.name}"' in page.read_text()
+            if figure.kind == "figure":
+                png = (page.parent / "figures" / f"{figure.name}.png").read_bytes()
+                width, height = (int.from_bytes(png[i : i + 4]) for i in (16, 20))
+                assert png.startswith(b"\x89PNG") and width > 600 and height > 250
+                assert b"<svg" in (page.parent / "figures" / f"{figure.name}.svg").read_bytes()[:600]
+                continue
+            made = pd.read_csv(page.parent / "tables" / f"{figure.name}.csv")
+            markdown = (page.parent / "tables" / f"{figure.name}.md").read_text()
+            latex = (page.parent / "tables" / f"{figure.name}.tex").read_text()
+            assert len(made) and markdown.count("\n") > 2
+            assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == 1
+            assert not re.search(r"[^\\]&[^ ]|[^\x00-\x7f]", latex), (
+                "an unescaped or non-ASCII character does not compile"
+            )
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
@@ -100,10 +101,11 @@ def test_a_table_or_figure_repeats_byte_for_byte(figure: Figure, ledger: Ledger,
             assert style.render(made, "svg") == (page.parent / "figures" / f"{figure.name}.svg").read_bytes()
 
 
-@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
-def test_a_figure_without_data_is_none(figure: Figure) -> None:
-    assert figure.make(Ledger((), ())) is None
-    figure.needs.format(envs="", algos="", relabeled="", relabeled_envs="", shift_commands="")
+def test_a_figure_without_data_is_none(subtests: pytest.Subtests) -> None:
+    for figure in FIGURES:
+        with subtests.test(figure.name):
+            assert figure.make(Ledger((), ())) is None
+            figure.needs.format(envs="", algos="", relabeled="", relabeled_envs="", shift_commands="")
 
 
 def test_the_page_stands_alone(page: Path) -> None:

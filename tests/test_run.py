@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run_fixture import CPU, smoke_data
+from support.runs import CPU
 
 from comrl.algorithms.algorithm import Training, algorithms, find_algorithm
 from comrl.algorithms.attention import Attention
@@ -31,8 +31,6 @@ from comrl.envs import families, find_family
 from comrl.envs.rollout import Episodes
 from comrl.ground.errors import BadInput
 from comrl.ground.files import locked
-
-__all__ = ["smoke_data"]
 
 
 def numbers_of_env(env: str) -> Training:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from run_fixture import CPU, random_split, shared, smoke_data
 from scipy import stats
+from support.runs import CPU, random_split, shared
 
 from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.training.job import Job, prepare_job
@@ -21,7 +21,6 @@ from comrl.envs.family import sparsify
 from comrl.ground.errors import BadInput
 from comrl.ground.noise import Stream
 
-__all__ = ["smoke_data"]
 ROWS = [5, 17, 9, 17, 30, 1, 8]  # of tasks of different size
 OBS, ACTION = 3, 2
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from data_fixture import episodes, put_data_set
 from hypothesis import given
 from hypothesis import strategies as st
+from support.data import episodes, put_data_set
 
-from comrl.datasets.splits import Split, find_split, load_split, relabel, splits, splits_of
+from comrl.datasets.splits import find_split, load_split, relabel, splits, splits_of
 from comrl.datasets.store import QUALITIES, Dataset, dense_reward, open_dataset
 from comrl.datasets.transitions import Transitions
 from comrl.envs import TaskFamily, families
@@ -20,7 +20,6 @@ pooled = pytest.mark.parametrize(
     "family", [f for f in families() if f.relabel_radius is not None], ids=lambda family: family.name
 )
 PAIRS = [(family, split) for family in families() for split in splits_of(family)]
-every_pair = pytest.mark.parametrize(("family", "split"), PAIRS, ids=lambda part: part.name)
 
 
 @pytest.fixture(scope="module")
@@ -43,34 +42,38 @@ def as_rows(rows: Transitions) -> list[bytes]:
     return [row.tobytes() for row in np.concatenate(fields, -1, dtype=np.float32)]
 
 
-@pytest.mark.parametrize(
-    ("family", "split"), [pair for pair in PAIRS if not pair[1].relabel], ids=lambda part: part.name
-)
+@every_family
 def test_data_are_the_qualities_of_the_split(
-    datasets: dict[str, Dataset], family: TaskFamily, split: Split
+    datasets: dict[str, Dataset], family: TaskFamily, subtests: pytest.Subtests
 ) -> None:
-    dataset = datasets[family.name]
-    data = load_split(dataset, split, seed=0)
-    assert len(set(data.count)) > 1 or len(dataset.tasks) == 1  # padding is exercised
-    for task in dataset.tasks:
-        wanted, count = own_rows(dataset, task, split.qualities), data.count[task]
-        for loaded, field in zip(data.transitions, wanted, strict=True):
-            np.testing.assert_array_equal(loaded[task, :count], field)
-            assert not loaded[task, count:].any() and loaded.dtype == field.dtype
+    for split in (split for split in splits_of(family) if not split.relabel):
+        with subtests.test(split.name):
+            dataset = datasets[family.name]
+            data = load_split(dataset, split, seed=0)
+            assert len(set(data.count)) > 1 or len(dataset.tasks) == 1  # padding is exercised
+            for task in dataset.tasks:
+                wanted, count = own_rows(dataset, task, split.qualities), data.count[task]
+                for loaded, field in zip(data.transitions, wanted, strict=True):
+                    np.testing.assert_array_equal(loaded[task, :count], field)
+                    assert not loaded[task, count:].any() and loaded.dtype == field.dtype
 
 
-@every_pair
+@every_family
 def test_only_the_context_reward_is_sparsified(
-    datasets: dict[str, Dataset], family: TaskFamily, split: Split
+    datasets: dict[str, Dataset], family: TaskFamily, subtests: pytest.Subtests
 ) -> None:
-    data = load_split(datasets[family.name], split, seed=0)
-    assert data.radius == (family.relabel_radius if split.relabel else family.radius)
-    assert data.context_reward.dtype == np.float32
-    for task, count in enumerate(data.count):
-        dense = data.transitions.reward[task, :count]
-        for reward, context in zip(dense, data.context_reward[task, :count], strict=True):
-            assert context == sparsify(np.array(reward, dtype=np.float64), data.radius).astype(np.float32)
-        assert not data.context_reward[task, count:].any()
+    for split in splits_of(family):
+        with subtests.test(split.name):
+            data = load_split(datasets[family.name], split, seed=0)
+            assert data.radius == (family.relabel_radius if split.relabel else family.radius)
+            assert data.context_reward.dtype == np.float32
+            for task, count in enumerate(data.count):
+                dense = data.transitions.reward[task, :count]
+                for reward, context in zip(dense, data.context_reward[task, :count], strict=True):
+                    assert context == sparsify(np.array(reward, dtype=np.float64), data.radius).astype(
+                        np.float32
+                    )
+                assert not data.context_reward[task, count:].any()
 
 
 def test_mixed_is_all_qualities_one_after_another(datasets: dict[str, Dataset]) -> None:

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from run_fixture import CPU, begin, float64, random_sampler
 from scipy import stats
+from support.compare import of_member
+from support.runs import CPU, begin, random_sampler
 from torch import nn
 
 from comrl.algorithms.algorithm import Algorithm, algorithms
@@ -22,7 +23,6 @@ from comrl.envs.physics import compiled
 from comrl.envs.walker import WALKER, fell
 from comrl.ground.noise import Stream, derive_seed
 
-__all__ = ["float64"]
 Matrix = list[list[float]]
 SEEDS = (5, 1, 9)
 SIZES = (4, 6, 5)  # M, K, B
@@ -55,11 +55,6 @@ def test_seeds_differ_from_each_other() -> None:
     )
 
 
-def of_member(stacked: torch.Tensor, member: int, members: int) -> torch.Tensor:
-    """A member's slice of a parameter; twins hold 2S, the second network after all the first."""
-    return stacked[member::members]
-
-
 def behaviour(family: TaskFamily, **changes: int) -> Behaviour:
     """The smoke preset's agents, 90 steps long, with some numbers changed."""
     usual = {"steps": 90, "checkpoint_every": 30, "worlds": 1}
@@ -70,26 +65,29 @@ every_family = pytest.mark.parametrize("family", families(), ids=lambda f: f.nam
 
 
 @every_family
-@pytest.mark.parametrize("worlds", [1, 3])
-def test_agents_of_all_tasks_are_each_agent_alone(family: TaskFamily, worlds: int) -> None:
+def test_agents_of_all_tasks_are_each_agent_alone(family: TaskFamily, subtests: pytest.Subtests) -> None:
     """Bit for bit while actions are random; after some updates to what float32 and the bodies make of it."""
-    settings = behaviour(family, worlds=worlds, steps=60)
-    params, tasks = family.sample_params(), [0, family.tasks // 2, family.tasks - 1]
-    agents = Collector(family, params, tasks, settings, CPU)
-    assert [step for step, _, _ in agents.train()] == [0, 30, 60]
-    assert agents.step == settings.steps
-    random = settings.warmup_steps * worlds
-    # bodies in contact magnify the last bits of an action; points do not
-    loose = {"rtol": 1e-2, "atol": 1e-2} if family.model_sha256 else {"rtol": 1e-3, "atol": 1e-4}
-    weights = {"rtol": 1e-3, "atol": 1e-3} if family.model_sha256 else {"rtol": 1e-3, "atol": 1e-4}
-    for member, task in enumerate(tasks):
-        alone = Collector(family, params, [task], settings, CPU)
-        assert len(list(alone.train())) == 3
-        assert torch.equal(agents.replay.rows[member, :random], alone.replay.rows[0, :random])
-        torch.testing.assert_close(agents.replay.rows[member], alone.replay.rows[0], **loose)
-        for name, net in agents.state.nets.items():
-            for ours, theirs in zip(net.parameters(), alone.state.nets[name].parameters(), strict=True):
-                torch.testing.assert_close(of_member(ours, member, 3), theirs, **weights, msg=name)
+    for worlds in (1, 3):
+        with subtests.test(worlds=worlds):
+            settings = behaviour(family, worlds=worlds, steps=60)
+            params, tasks = family.sample_params(), [0, family.tasks // 2, family.tasks - 1]
+            agents = Collector(family, params, tasks, settings, CPU)
+            assert [step for step, _, _ in agents.train()] == [0, 30, 60]
+            assert agents.step == settings.steps
+            random = settings.warmup_steps * worlds
+            # bodies in contact magnify the last bits of an action; points do not
+            loose = {"rtol": 1e-2, "atol": 1e-2} if family.model_sha256 else {"rtol": 1e-3, "atol": 1e-4}
+            weights = {"rtol": 1e-3, "atol": 1e-3} if family.model_sha256 else {"rtol": 1e-3, "atol": 1e-4}
+            for member, task in enumerate(tasks):
+                alone = Collector(family, params, [task], settings, CPU)
+                assert len(list(alone.train())) == 3
+                assert torch.equal(agents.replay.rows[member, :random], alone.replay.rows[0, :random])
+                torch.testing.assert_close(agents.replay.rows[member], alone.replay.rows[0], **loose)
+                for name, net in agents.state.nets.items():
+                    for ours, theirs in zip(
+                        net.parameters(), alone.state.nets[name].parameters(), strict=True
+                    ):
+                        torch.testing.assert_close(of_member(ours, member, 3), theirs, **weights, msg=name)
 
 
 @pytest.mark.parametrize(

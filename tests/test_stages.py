@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from run_fixture import SPACE, begin, random_sampler
+from support.runs import SPACE, begin, random_sampler
 from torch import Tensor, nn
 
 from comrl.algorithms.algorithm import Algorithm, Losses, Nets, Space, Training, find_algorithm
@@ -57,6 +57,9 @@ class Generator:
     steps: Count = setting(4, "gradient steps of the generator")
     algorithm: ClassVar[Algorithm] = Algorithm("generator", "generator", Zeros(), None, RewardModel())
 
+    def fits(self, algorithm: Algorithm) -> None:
+        """Everything."""
+
     def hand_over(self, trained: Nets, nets: Nets) -> None:
         """Nothing: it goes on making batches."""
 
@@ -78,6 +81,9 @@ class EncoderFirst:
     @property
     def algorithm(self) -> Algorithm:
         return replace(FOCAL, encoder=self.encoder, control=RewardModel())
+
+    def fits(self, algorithm: Algorithm) -> None:
+        """Everything."""
 
     def hand_over(self, trained: Nets, nets: Nets) -> None:
         nets["encoder"].load_state_dict(trained["encoder"].state_dict())

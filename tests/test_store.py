@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from data_fixture import BIRTH, checkpoints, put_data_set, put_task, qualities, small_task_set
+from support.data import BIRTH, checkpoints, put_data_set, put_task, qualities, small_task_set
 
 from comrl.algorithms.behaviour import Behaviour
 from comrl.benchmark.commands.inspect import list_tables, verify_tables
@@ -111,7 +111,7 @@ def test_stored_rewards_are_reproduced_exactly(family: TaskFamily, tmp_path: Pat
 
 def start_writing(data: Path) -> subprocess.Popen[bytes]:
     """Another process that writes the data set."""
-    script, root = Path(__file__).with_name("data_fixture.py"), Path(__file__).parents[1]
+    script, root = Path(__file__).parent / "support" / "data.py", Path(__file__).parents[1]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     return subprocess.Popen([sys.executable, str(script), str(data), FAMILY.name], env=environment)
 
@@ -138,30 +138,36 @@ def test_a_killed_writer_goes_on_where_it_was(made: Path, tmp_path: Path, files:
     assert_same_bytes(made / FAMILY.name, tmp_path / FAMILY.name)
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_a_flipped_bit_is_found_and_mended(data: Path, seed: int) -> None:
-    draw, folder = np.random.default_rng(seed), data / FAMILY.name
-    task = int(draw.integers(len(small_task_set(FAMILY).params)))
-    path, before = task_file(folder, task), open_dataset(data, FAMILY.name).sha256
-    whole = path.read_bytes()
-    flip(path, int(draw.integers(len(whole))), int(draw.integers(8)))
-    assert re.search(REMEDY, refused(data, str(path), "truncated or altered"))
-    assert missing_tasks(folder, FAMILY, small_task_set(FAMILY), BIRTH) == (task,)
+def test_a_flipped_bit_is_found_and_mended(data: Path, subtests: pytest.Subtests) -> None:
+    for seed in range(12):
+        with subtests.test(seed=seed):
+            draw, folder = np.random.default_rng(seed), data / FAMILY.name
+            task = int(draw.integers(len(small_task_set(FAMILY).params)))
+            path, before = task_file(folder, task), open_dataset(data, FAMILY.name).sha256
+            whole = path.read_bytes()
+            flip(path, int(draw.integers(len(whole))), int(draw.integers(8)))
+            assert re.search(REMEDY, refused(data, str(path), "truncated or altered"))
+            assert missing_tasks(folder, FAMILY, small_task_set(FAMILY), BIRTH) == (task,)
 
-    path.unlink()  # the remedy
-    refused(data, str(path), "missing")
-    assert missing_tasks(folder, FAMILY, small_task_set(FAMILY), BIRTH) == (task,)
-    put_task(folder, FAMILY, small_task_set(FAMILY), task)
-    assert path.read_bytes() == whole
-    assert write_manifest(folder, FAMILY, small_task_set(FAMILY), BIRTH, {}) == before
-    assert open_dataset(data, FAMILY.name, check=True).sha256 == before
+            path.unlink()  # the remedy
+            refused(data, str(path), "missing")
+            assert missing_tasks(folder, FAMILY, small_task_set(FAMILY), BIRTH) == (task,)
+            put_task(folder, FAMILY, small_task_set(FAMILY), task)
+            assert path.read_bytes() == whole
+            assert write_manifest(folder, FAMILY, small_task_set(FAMILY), BIRTH, {}) == before
+            assert open_dataset(data, FAMILY.name, check=True).sha256 == before
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_a_flipped_bit_in_the_manifest_is_found(data: Path, seed: int) -> None:
-    draw, manifest = np.random.default_rng(seed), data / FAMILY.name / "manifest.json"
-    flip(manifest, int(draw.integers(manifest.stat().st_size)), int(draw.integers(8)))
-    assert "bench generate-data" in refused(data, "manifest.json") or "update comrl-bench" in refused(data)
+def test_a_flipped_bit_in_the_manifest_is_found(data: Path, subtests: pytest.Subtests) -> None:
+    manifest = data / FAMILY.name / "manifest.json"
+    whole = manifest.read_bytes()
+    for seed in range(40):
+        with subtests.test(seed=seed):
+            draw = np.random.default_rng(seed)
+            manifest.write_bytes(whole)
+            flip(manifest, int(draw.integers(manifest.stat().st_size)), int(draw.integers(8)))
+            told = refused(data, "manifest.json")
+            assert "bench generate-data" in told or "update comrl-bench" in told
 
 
 @pytest.mark.parametrize("left", [0, 1, 100, 0.5, 0.999])

@@ -7,8 +7,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from run_fixture import begin, float64, random_sampler
-from test_algorithms import reached
+from support.runs import begin, random_sampler, reached
 from torch import Tensor, nn
 
 from comrl.algorithms.algorithm import Evidence, Losses, Space, find_algorithm
@@ -49,7 +48,6 @@ class RewardFromEmbedding:
         }
 
 
-__all__ = ["float64"]
 FOCAL = find_algorithm("focal")
 OWN = replace(FOCAL, task_loss=RewardFromEmbedding())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from run_fixture import CPU, smoke_data
+from support.runs import CPU
 
 import comrl
 from comrl.algorithms.algorithm import algorithms
@@ -21,7 +21,6 @@ from comrl.benchmark.training.weights import algorithm_of
 from comrl.datasets.store import open_dataset
 from comrl.ground.errors import BadInput
 
-__all__ = ["smoke_data"]
 ENV = "sparse-point-robot"
 NAMES = [algorithm.name for algorithm in algorithms()]
 

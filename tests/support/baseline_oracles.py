@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from oracles import Matrix, Vector, mean
+from support.oracles import Matrix, Vector, mean
 
 # --- probabilistic embeddings
 

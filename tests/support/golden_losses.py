@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from run_fixture import begin, random_sampler
 
 from comrl.algorithms.algorithm import Algorithm, algorithms
 from comrl.algorithms.learner import update
+from support.runs import begin, random_sampler
 
 FILE = Path(__file__).with_name("golden_losses.json")
 STEPS = 3

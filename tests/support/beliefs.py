@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from test_equations import draws
 from torch import Tensor
 
 from comrl.algorithms.belief import Belief
+from support.compare import draws
 
 SEEDS = st.integers(0, 2**32)
 SCALES = st.sampled_from([1e-3, 1.0, 100.0])

@@ -1,33 +1,30 @@
-"""A toy family, random meta-batches, and smoke data made once for all tests of a session."""
+"""Stacks of runs at their start or after a few steps, random batches for them, and a toy family."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from comrl.algorithms.algorithm import Algorithm, Evidence, Space, Training
 from comrl.algorithms.belief import Belief
-from comrl.algorithms.learner import State, start
-from comrl.benchmark.generation.generate import generate
+from comrl.algorithms.learner import State, start, update
 from comrl.benchmark.protocol import configured, part_settings, resolve, with_setting
 from comrl.datasets.sampler import Sampler
 from comrl.datasets.splits import SplitData
-from comrl.datasets.transitions import Transitions
-from comrl.envs import Score, TaskFamily, families
+from comrl.datasets.transitions import MetaBatch, Transitions
+from comrl.envs import Score, TaskFamily
 from comrl.envs.family import Array, sparsify
 from comrl.envs.rollout import rollout
 from comrl.ground.noise import Stream
 
 CPU = torch.device("cpu")
+SEEDS = (4, 2)
+SIZES = (4, 6, 5)  # M, K, B
 SPACE = Space(obs=3, action=2, params=2, next_obs_in_context=True, tasks=(0, 1, 2, 3, 4))
 
 
@@ -64,10 +61,32 @@ def settle(algorithm: Algorithm, **changes: Any) -> tuple[Algorithm, Training]:
 
 
 def begin(
-    algorithm: Algorithm, space: Space = SPACE, seeds: tuple[int, ...] = (4, 2), **changes: Any
+    algorithm: Algorithm, space: Space = SPACE, seeds: tuple[int, ...] = SEEDS, **changes: Any
 ) -> State:
     """A stack of seeds at step 0, at smoke with changes."""
     return start(*settle(algorithm, **changes), space, seeds, CPU)
+
+
+def begun(algorithm: Algorithm, space: Space = SPACE, **changes: Any) -> tuple[State, MetaBatch]:
+    """A stack after a few steps, so that nothing sits at its start, and a batch."""
+    state, sampler = begin(algorithm, space, SEEDS, **changes), random_sampler(space)
+    for _ in range(3):
+        update(state, sampler.meta_batch(state.noise, torch.arange(5), SIZES))
+    return state, sampler.meta_batch(state.noise, torch.arange(5), SIZES)
+
+
+def reached(state: State, loss: Tensor) -> set[str]:
+    """The networks that a loss has a gradient for."""
+    found = set()
+    for name, net in state.nets.items():
+        params = list(net.parameters())
+        gradients = (
+            torch.autograd.grad(loss.sum(), params, retain_graph=True, allow_unused=True) if params else ()
+        )
+        if any(gradient is not None for gradient in gradients):
+            assert any(gradient is not None and bool(gradient.any()) for gradient in gradients), name
+            found.add(name)
+    return found
 
 
 def evidence(query: Belief, key: Belief) -> Evidence:
@@ -99,14 +118,6 @@ def random_sampler(space: Space = SPACE, tasks: int = 6, seed: int = 0) -> Sampl
     sampler.packed = sampler.packed.to(torch.get_default_dtype())
     sampler.params = sampler.params.to(torch.get_default_dtype())
     return sampler
-
-
-@pytest.fixture
-def float64() -> Iterator[None]:
-    """Everything in double precision."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 class ToySimulator:
@@ -163,21 +174,3 @@ def toy_sampler(episodes: int = 60) -> Sampler:
     data = Transitions(*(field.astype(np.float32) for field in fields[:4]), fields[4])
     split = SplitData(data, np.full(8, data.reward.shape[1]), data.reward, None)
     return Sampler(split, params, Space(2, 2, 1, False), CPU)
-
-
-@pytest.fixture(scope="session")
-def smoke_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Smoke data of every declared family, made by whichever test process comes first."""
-    own = (
-        tmp_path_factory.getbasetemp()
-    )  # below it there is one a process where the tests are spread over several
-    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    with (shared / "smoke-data.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for family in families():
-            # episodes of bodies are long: of their agents only the first and the last are rolled out
-            few = {"behaviour.checkpoint_every": 120} if family.model_sha256 else {}
-            generate(
-                family.name, shared / "data", preset="smoke", overrides=few, trainer="stacked", device=CPU
-            )
-    return shared / "data"

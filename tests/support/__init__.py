@@ -1,0 +1,1 @@
+"""What tests share: literal loops, random batches, little data sets and ledgers, golden numbers."""
