@@ -123,7 +123,7 @@ def costs(ledger: Ledger) -> pd.DataFrame | None:
                     "algorithm": entry.label + (", online" if run.online is not None else ""),
                     "seeds": len(run.spec["seeds"]),
                     "steps before": int(cost.get("before_steps", cost.get("teacher_steps", 0))),
-                    "before_seconds": float(cost.get("before_seconds", cost.get("before_seconds", 0.0))),
+                    "before_seconds": float(cost.get("before_seconds", cost.get("teacher_seconds", 0.0))),
                     "gradient steps": int(cost["gradient_steps"]),
                     "train_seconds": float(cost["train_seconds"]),
                     "steps_per_second": cost["gradient_steps"] / max(cost["train_seconds"], 1e-9),
