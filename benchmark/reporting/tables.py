@@ -9,6 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+Cell = str | float | None
+Row = dict[str, Cell]
+"""A row of a table by column."""
 NONE = "–"
 BESIDE = "  "
 """How the first cell of a row starts that stands beside the row above it."""

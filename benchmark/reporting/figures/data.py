@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -26,36 +27,36 @@ def dataset_table(ledger: Ledger) -> pd.DataFrame | None:
     """What each data set is and what it cost."""
     rows = []
     for portrait in portraits(ledger):
-        info = portrait.info
+        card = portrait.card
         score = next(iter(portrait.scores))
         told = published("environments", portrait.env, "radius") and published("report", "nonsparse_share")
         for split in splits_in_order(portrait, score):
-            rate = info.get("nonsparse_rate", {}).get(split)
-            most = info.get("transitions", {}).get(split)
+            rate = card.nonsparse_rate.get(split)
+            most = card.transitions.get(split)
             rows.append(
                 {
-                    "data set": info["env_label"],
-                    "trainer": info["trainer"],
-                    "tasks": len(info["task_set"]["params"]),
+                    "data set": card.env_label,
+                    "trainer": card.trainer,
+                    "tasks": len(card.task_set.params),
                     "split": split,
                     "episodes": portrait.arrays[f"return_{split}_{score}"].shape[1],
                     "transitions": most,
-                    "fewest_transitions": info.get("fewest_transitions", {}).get(split, most),
+                    "fewest_transitions": card.fewest_transitions.get(split, most),
                     "mean return": float(portrait.arrays[f"return_{split}_{score}"].mean()),
-                    "radius": info.get("radius", {}).get(split),
+                    "radius": card.radius.get(split),
                     "nonsparse": rate,
                     "paper": told if rate is not None and split == headline_split() else None,
-                    "other_radii": _at_radii(info.get("nonsparse_rate_at", {}).get(split, [])),
-                    "generation_seconds": float(info["generation_seconds"]),
-                    "sha256": info["sha256"][:12],
+                    "other_radii": _at_radii(card.nonsparse_rate_at.get(split, ())),
+                    "generation_seconds": card.generation_seconds,
+                    "sha256": card.sha256[:12],
                 }
             )
     return pd.DataFrame(rows) if rows else None
 
 
-def _at_radii(rates: list[list[float]]) -> str:
+def _at_radii(rates: Iterable[tuple[float, float]]) -> str:
     """Shares under other readings of the goal radius."""
-    return ", ".join(f"{number(float(rate))} (R = {plain(radius)})" for radius, rate in rates)
+    return ", ".join(f"{number(rate)} (R = {plain(radius)})" for radius, rate in rates)
 
 
 def show_datasets(frame: pd.DataFrame) -> pd.DataFrame:
@@ -102,7 +103,7 @@ def state_maps(ledger: Ledger) -> Any:
             axis.plot(*states[task].T, ".", color=colour, markersize=2, mew=0, alpha=0.7, rasterized=True)
             _mark_goal(axis, portrait, task, colour)
         style.square_map(axis)
-        axis.set_title(portrait.info["env_label"])
+        axis.set_title(portrait.card.env_label)
         axis.set_xlabel("first observation")
         axis.set_ylabel("second observation")
     return figure
@@ -173,7 +174,7 @@ def _draw_reward(axis: Any, states: Any, reward: Any) -> Any:
 
 def tasks_in_order(portrait: Portrait, count: int = SHOWN_TASKS) -> list[int]:
     """Tasks at equal distances along their first parameter."""
-    order = np.argsort(np.array(portrait.info["task_set"]["params"])[:, 0], kind="stable")
+    order = np.argsort(portrait.card.task_set.array[:, 0], kind="stable")
     return [int(task) for task in order[np.unique(np.linspace(0, len(order) - 1, count).astype(int))]]
 
 

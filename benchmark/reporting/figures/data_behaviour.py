@@ -24,7 +24,7 @@ def behaviour(ledger: Ledger) -> Any:
         _draw_returns(row[0], portrait)
         _draw_checkpoints(row[1], portrait)
         _draw_last(row[2], portrait)
-        row[0].set_title(portrait.info["env_label"])
+        row[0].set_title(portrait.card.env_label)
     return figure
 
 
@@ -65,9 +65,9 @@ def _draw_last(axis: Any, portrait: Portrait) -> None:
     last = portrait.arrays["checkpoint_returns"][:, -1]  # [T]
     known = "best_dense" in portrait.arrays
     values = portrait.arrays["best_dense"] - last if known else last
-    tasks = portrait.info["task_set"]
-    member = np.isin(np.arange(len(values)), tasks["test"])
-    apart = not set(tasks["test"]) & set(tasks["train"])
+    tasks = portrait.card.task_set
+    member = np.isin(np.arange(len(values)), tasks.test)
+    apart = not set(tasks.test) & set(tasks.train)
     if known:
         axis.vlines(np.arange(len(values)), 0, values, color="#d0d0d0", linewidth=0.6)
     groups = ((~member, "training task", "#0072B2"), (member, "test task", "#D55E00"))
@@ -98,8 +98,8 @@ def returns_by_task(ledger: Ledger) -> Any:
 
 def _draw_tasks(axis: Any, portrait: Portrait) -> None:
     score = next(iter(portrait.scores))
-    tasks = portrait.info["task_set"]
-    first = np.array(tasks["params"])[:, 0]
+    tasks = portrait.card.task_set
+    first = tasks.array[:, 0]
     order = np.argsort(first, kind="stable")
     place = np.arange(len(order))
     shown = _own_splits(portrait, score)
@@ -115,7 +115,7 @@ def _draw_tasks(axis: Any, portrait: Portrait) -> None:
         axis.plot(place, middle, color=colour, linewidth=1.0, label=split)
     if f"best_{score}" in portrait.arrays:
         axis.plot(place, portrait.arrays[f"best_{score}"][order], label="best possible", **style.BEST)
-    test = np.isin(order, tasks["test"])
+    test = np.isin(order, tasks.test)
     if not test.all():
         axis.plot(
             place[test], np.full(test.sum(), 0.02), "|", color="#333333", markersize=4, mew=0.7,
@@ -126,7 +126,7 @@ def _draw_tasks(axis: Any, portrait: Portrait) -> None:
         axis.set_xlim(-0.6, len(order) - 0.4)
     axis.set_xlabel("task, by its first parameter")
     axis.set_ylabel(return_label(portrait.scores[score]).replace(", ", ",\n"))
-    axis.set_title(portrait.info["env_label"])
+    axis.set_title(portrait.card.env_label)
     axis.grid(axis="y")
 
 

@@ -35,7 +35,7 @@ def variances(ledger: Ledger) -> pd.DataFrame | None:
         z = entry.probe("z")
         if z is None:
             continue
-        train = z[:, entry.first.info["task_set"]["train"]]  # [S, T, D, Z]
+        train = z[:, list(entry.first.card.task_set.train)]  # [S, T, D, Z]
         within = [metrics.embedding_variance(seed) for seed in train]
         between = [metrics.between_task_variance(seed) for seed in train]
         told = published("table2", entry.env, entry.first.algo) if entry.split == headline_split() else None
@@ -104,7 +104,7 @@ def _on_lines(name: str) -> str:
 def _draw_map(axis: Any, entry: Entry) -> None:
     z = entry.probe("z")
     assert z is not None
-    first = np.array(entry.first.info["task_set"]["params"])[:, 0]
+    first = entry.first.card.task_set.array[:, 0]
     order = np.argsort(first, kind="stable")
     tasks = order[np.unique(np.linspace(0, len(order) - 1, SHOWN_TASKS).astype(int))]
     points = z[0][tasks, :SHOWN_DRAWS]  # [T', D, Z]

@@ -36,7 +36,7 @@ def films(ledger: Ledger) -> Any:
         for row, line in enumerate(pair):
             _draw_strip(line, frames[row], obs[row], steps[row], _family(entry))
             line[0].set_ylabel(_task_name(entry, int(tasks[row])), fontsize=7)
-        pair[0, 0].set_title(f"{entry.first.info['env_label']}, {entry.label}")
+        pair[0, 0].set_title(f"{entry.first.card.env_label}, {entry.label}")
     return figure
 
 
@@ -77,7 +77,7 @@ def _draw_strip(line: Any, frames: Any, obs: Any, steps: Any, family: TaskFamily
 
 def _task_name(entry: Entry, task: int) -> str:
     """The task's parameter, where it has but one."""
-    family, params = _family(entry), entry.first.info["task_set"]["params"][task]
+    family, params = _family(entry), entry.first.card.task_set.params[task]
     if family is None or len(params) > 1:
         return f"task {task}"
     return f"{family.param_names[0]}\n{params[0]:.3g}".replace("-", "−")

@@ -115,7 +115,7 @@ def _block(ledger: Ledger, group: list[Entry], score: str) -> list[dict[str, Any
         rows.append(bare("best possible", float(best.mean())))
     portrait = portrait_of(ledger, group[0].env)
     if portrait is not None:
-        test = portrait.info["task_set"]["test"]
+        test = list(portrait.card.task_set.test)
         for split in _behaviour_splits(portrait, score, group[0].split):
             rows.append(
                 bare(BEHAVIOUR + split, float(portrait.arrays[f"return_{split}_{score}"][test].mean()))

@@ -35,7 +35,7 @@ def _rows(entry: Entry) -> list[dict[str, Any]]:
         shifted = context != entry.split
         rows.append(
             {
-                "environment": entry.first.info["env_label"],
+                "environment": entry.first.card.env_label,
                 "training": entry.split,
                 "context": context,
                 "algorithm": entry.label,

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from comrl.benchmark.reporting.figures.views import method_labels, paper
-from comrl.benchmark.reporting.ledger import Ledger
+from comrl.benchmark.reporting.ledger import Ledger, Run
 
 COLUMN = 3.4  # inches: one column of a paper
 PAGE = 7.0  # both columns
@@ -84,8 +84,8 @@ def _numbered(ledger: Ledger) -> dict[str, int]:
     return place | {label: len(known) + i for i, label in enumerate(others)}
 
 
-def _overridden(run: Any) -> bool:
-    return run.label != run.info["label"]
+def _overridden(run: Run) -> bool:
+    return run.label != run.card.label
 
 
 def panels(

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from comrl.benchmark.reporting.cards import PortraitCard, RunCard
 from comrl.benchmark.reporting.ledger import Ledger, Portrait, Run
 
 Array = NDArray[np.float64]
@@ -62,7 +63,7 @@ class Entry:
     @property
     def setting(self) -> str:
         """The environment in print, with its split where that is not the headline's."""
-        return setting_label(self.first.info["env_label"], self.split)
+        return setting_label(self.first.card.env_label, self.split)
 
     @property
     def contexts(self) -> list[str]:
@@ -74,7 +75,7 @@ class Entry:
         """Run, its position there, and seed: each seed once, from the first run that has it."""
         found: dict[int, tuple[Run, int, int]] = {}
         for run in self.runs:
-            for place, seed in enumerate(run.spec["seeds"]):
+            for place, seed in enumerate(run.spec.seeds):
                 found.setdefault(seed, (run, place, seed))
         return list(found.values())
 
@@ -119,7 +120,7 @@ def entries(ledger: Ledger, split: str | None = None, role: str | None = None) -
     for run in ledger.runs:
         if split in (None, run.split) and role in (None, run.role):
             grouped.setdefault((run.env, run.split, run.label), []).append(run)
-    every = [Entry(tuple(sorted(runs, key=lambda run: -len(run.spec["seeds"])))) for runs in grouped.values()]
+    every = [Entry(tuple(sorted(runs, key=lambda run: -len(run.spec.seeds)))) for runs in grouped.values()]
     return sorted(every, key=_rank)
 
 
@@ -169,19 +170,19 @@ def best_possible(ledger: Ledger, env: str, score: str) -> Array | None:
     portrait = portrait_of(ledger, env)
     if portrait is None or f"best_{score}" not in portrait.arrays:
         return None
-    return portrait.arrays[f"best_{score}"][portrait.info["task_set"]["test"]]
+    return portrait.arrays[f"best_{score}"][list(portrait.card.task_set.test)]
 
 
 def nothing_held_out(ledger: Ledger) -> str:
     """A sentence on environments whose test tasks are the training tasks; nothing where there are none."""
-    cards = {run.env: run.info for run in ledger.runs} | {p.env: p.info for p in ledger.portraits}
-    same = [
-        env for env, card in cards.items() if set(card["task_set"]["train"]) >= {*card["task_set"]["test"]}
-    ]
+    cards: dict[str, RunCard | PortraitCard] = {run.env: run.card for run in ledger.runs}
+    cards |= {portrait.env: portrait.card for portrait in ledger.portraits}
+    sets = {env: card.task_set for env, card in cards.items()}
+    same = [env for env, tasks in sets.items() if {*tasks.train} >= {*tasks.test}]
     if not same:
         return ""
     same.sort(key=lambda env: _place(env, paper()["environments"]))
-    labels = " and ".join(cards[env]["env_label"] for env in same)
+    labels = " and ".join(cards[env].env_label for env in same)
     like = ", as in the paper" if all(env in paper()["environments"] for env in same) else ""
     return f"In {labels} the test tasks are the training tasks{like}: nothing is held out there."
 
