@@ -107,7 +107,7 @@ def _write_table(figure: Figure, caption: str, frame: pd.DataFrame, folder: Path
     return Made(figure, caption, tables.html(shown), _write(files, folder))
 
 
-def _write_figure(figure: Figure, caption: str, drawing: Any, folder: Path) -> Made:
+def _write_figure(figure: Figure, caption: str, drawing: style.Drawing, folder: Path) -> Made:
     import matplotlib.pyplot as plt
 
     svg, png = style.render(drawing, "svg"), style.render(drawing, "png")

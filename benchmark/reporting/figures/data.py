@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from numpy.typing import NDArray
 
 from comrl.benchmark.reporting.figures import Figure, style
 from comrl.benchmark.reporting.figures.views import (
@@ -83,14 +86,14 @@ def show_datasets(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(shown).drop(columns=empty)
 
 
-def _between(fewest: Any, most: Any) -> str:
+def _between(fewest: float | None, most: float | None) -> str:
     """A count, or the range of it over tasks."""
     if missing(most):
         return NONE
     return f"{most:.0f}" if fewest == most else f"{fewest:.0f}–{most:.0f}"
 
 
-def state_maps(ledger: Ledger) -> Any:
+def state_maps(ledger: Ledger) -> style.Drawing | None:
     """Where the states of single tasks lie, 20 tasks in colour. [focalpp Fig. 5a]"""
     found = [portrait for portrait in portraits(ledger) if f"states_{STATE_SPLIT}" in portrait.arrays]
     if not found:
@@ -109,7 +112,7 @@ def state_maps(ledger: Ledger) -> Any:
     return figure
 
 
-def relabelling(ledger: Ledger) -> Any:
+def relabelling(ledger: Ledger) -> style.Drawing | None:
     """How the relabeled data are made: single tasks, one pool, single rewards. [focalpp Fig. 7]"""
     found = next((portrait for portrait in portraits(ledger) if "pool_states" in portrait.arrays), None)
     if found is None:
@@ -141,7 +144,7 @@ def relabelling(ledger: Ledger) -> Any:
     return figure
 
 
-def _draw_pool(axes: Any, portrait: Portrait) -> None:
+def _draw_pool(axes: Sequence[Axes], portrait: Portrait) -> None:
     """Single tasks' states, all states, and which of them are empty of reward for every task."""
     tasks, pool, absolute = (portrait.arrays[f"pool_{name}"] for name in ("tasks", "states", "absolute"))
     source = portrait.arrays[f"states_{paper()['report']['headline_split']}"]
@@ -164,12 +167,14 @@ def _draw_pool(axes: Any, portrait: Portrait) -> None:
     style.letter(axes)
 
 
-def _draw_reward(axis: Any, states: Any, reward: Any) -> Any:
+def _draw_reward(axis: Axes, states: NDArray[np.float32], reward: NDArray[np.float32]) -> PathCollection:
     """The pool in grey, and in colour where this task has reward."""
     some = reward > 0
     axis.plot(*states[~some].T, ".", color="#d9d9d9", markersize=1.2, mew=0, rasterized=True)
-    shades = {"cmap": "magma_r", "vmin": 0, "vmax": 1, "s": 1.4, "linewidths": 0, "rasterized": True}
-    return axis.scatter(*states[some].T, c=reward[some], **shades)
+    x, y = states[some].T
+    return axis.scatter(
+        x, y, c=reward[some], cmap="magma_r", vmin=0, vmax=1, s=1.4, linewidths=0, rasterized=True
+    )
 
 
 def tasks_in_order(portrait: Portrait, count: int = SHOWN_TASKS) -> list[int]:
@@ -178,7 +183,7 @@ def tasks_in_order(portrait: Portrait, count: int = SHOWN_TASKS) -> list[int]:
     return [int(task) for task in order[np.unique(np.linspace(0, len(order) - 1, count).astype(int))]]
 
 
-def _mark_goal(axis: Any, portrait: Portrait, task: int, colour: Any) -> None:
+def _mark_goal(axis: Axes, portrait: Portrait, task: int, colour: style.Colour) -> None:
     if "heading" in portrait.arrays:
         goal = portrait.arrays["heading"][task]
         axis.plot(*goal, "*", color=colour, markersize=6, mec="black", mew=0.4, zorder=3)

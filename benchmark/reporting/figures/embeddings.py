@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from comrl.benchmark.reporting import metrics
@@ -69,7 +69,7 @@ def show_variances(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def embedding_maps(ledger: Ledger) -> Any:
+def embedding_maps(ledger: Ledger) -> style.Drawing | None:
     """t-SNE of many context draws: environments down, methods across. [focalpp Fig. 4b, c]"""
     chosen = report_entries(ledger, "z")
     if not chosen:
@@ -101,7 +101,7 @@ def _on_lines(name: str) -> str:
     return "\n".join(textwrap.fill(line, WIDEST) for line in name.replace(" (", "\n(").splitlines())
 
 
-def _draw_map(axis: Any, entry: Entry) -> None:
+def _draw_map(axis: Axes, entry: Entry) -> None:
     z = entry.probe("z")
     assert z is not None
     first = entry.first.card.task_set.array[:, 0]
@@ -124,7 +124,7 @@ def _draw_map(axis: Any, entry: Entry) -> None:
     axis.set_box_aspect(1)
 
 
-def project(points: NDArray[Any]) -> NDArray[Any]:
+def project(points: NDArray[np.floating]) -> NDArray[np.floating]:
     """t-SNE on one thread, so that it repeats: [N, Z] -> [N, 2]."""
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits

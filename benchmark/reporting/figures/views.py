@@ -18,6 +18,8 @@ from comrl.benchmark.reporting.ledger import Ledger, Portrait, Run
 
 Array = NDArray[np.float64]
 ROLES = ("method", "upper", "lower")
+Place = tuple[int, str]
+"""Where a name stands in a known order; unknown names follow by name."""
 
 
 @cache
@@ -202,20 +204,20 @@ def headline_split() -> str:
     return paper()["report"]["headline_split"]
 
 
-def split_rank(split: str) -> tuple[int, str]:
+def split_rank(split: str) -> Place:
     """The headline split first, then relabeled, then the qualities of data, then any other."""
     report = paper()["report"]
     return _place(split, [report["headline_split"], report["relabeled_split"], *report["quality_splits"]])
 
 
-def _place(name: str, order: Iterable[str]) -> tuple[int, str]:
+def _place(name: str, order: Iterable[str]) -> Place:
     known = list(order)
     return (known.index(name) if name in known else len(known), name)
 
 
-def _algorithm_rank(run: Run) -> tuple[Any, ...]:
+def _algorithm_rank(run: Run) -> tuple[int, Place, str]:
     return (ROLES.index(run.role), _place(run.algo, paper()["algorithms"]), run.label)
 
 
-def _rank(entry: Entry) -> tuple[Any, ...]:
+def _rank(entry: Entry) -> tuple[Place, Place, tuple[int, Place, str]]:
     return (_place(entry.env, paper()["environments"]), split_rank(entry.split), _algorithm_rank(entry.first))
