@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from comrl.ground.cards import Tree
 from comrl.ground.hashing import dumps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Birth:
     """What a data set was made with; the same birth makes the same bytes."""
 
     preset: str
     trainer: str
     seed: int
-    settings: dict[str, Any]
+    settings: Tree
     packages: dict[str, str]
     model: str | None = None
     """The hash of the physics model; left out where there is none."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Tree:
         """As plain JSON values."""
-        body: dict[str, Any] = json.loads(dumps(asdict(self)))
+        body: Tree = json.loads(dumps(asdict(self)))
         return body if self.model else {key: value for key, value in body.items() if key != "model"}
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> Birth:
-        """From plain JSON values; an unknown or a missing key raises TypeError."""
-        return cls(**body)
 
 
 def warn_of_other_physics(folder: Path, birth: Birth) -> None:

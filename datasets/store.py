@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comrl.datasets.birth import Birth, warn_of_other_physics
+from comrl.datasets.cards import Manifest, TaskSetCard
 from comrl.datasets.transitions import Transitions
 from comrl.envs.family import Array, TaskFamily, TaskSet, find_family
 from comrl.envs.rollout import Episodes
+from comrl.ground.cards import Tree
 from comrl.ground.errors import BadInput
 from comrl.ground.files import write_whole
 from comrl.ground.hashing import difference, dumps, identity, sha256
@@ -63,7 +65,7 @@ class StoredQuality(NamedTuple):
 class StoredTask(NamedTuple):
     """All that a task file holds."""
 
-    header: dict[str, Any]
+    header: Tree
     qualities: dict[str, StoredQuality]
     checkpoints: Checkpoints
 
@@ -142,26 +144,26 @@ def write_manifest(
         raise BadInput(f"{path} is missing or broken; run {command(family.name, folder)} again")
     names = [task_file(folder, task).name for task in range(len(task_set.params))]
     files = {name: sha256((folder / name).read_bytes()) for name in names}
-    body = {
-        "format": FORMAT,
-        "family": family.name,
-        "task_set": _task_set_json(task_set) | {"params": task_set.params.tolist()},
-        "birth": birth.to_json(),
-        "files": files,
-        "sha256": identity(files),
-    }
-    for name, content in (("cost.json", cost), (MANIFEST, body)):
+    manifest = Manifest(
+        format=FORMAT,
+        family=family.name,
+        task_set=TaskSetCard.of(task_set),
+        birth=birth,
+        files=files,
+        sha256=identity(files),
+    )
+    for name, content in (("cost.json", cost), (MANIFEST, manifest.to_json())):
         with write_whole(folder / name) as part:
             part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    return identity(files)
+    return manifest.sha256
 
 
 def missing_tasks(folder: Path, family: TaskFamily, task_set: TaskSet, birth: Birth) -> tuple[int, ...]:
     """The tasks with no whole file in the folder; BadInput where it holds data of another birth or format."""
     manifest = _read_manifest(folder, family.name) if (folder / MANIFEST).exists() else None
     if manifest is not None:
-        _refuse_other(folder, manifest["birth"], birth.to_json())
-    known = manifest["files"] if manifest is not None else {}
+        _refuse_other(folder, manifest.birth.to_json(), birth.to_json())
+    known = manifest.files if manifest is not None else {}
     missing = []
     for task in range(len(task_set.params)):
         path = task_file(folder, task)
@@ -188,20 +190,16 @@ def _refuse_other(folder: Path, there: Mapping[str, Any], now: Mapping[str, Any]
         )
 
 
-def _header(family: str, task_set: TaskSet, task: int, birth: Birth) -> dict[str, Any]:
+def _header(family: str, task_set: TaskSet, task: int, birth: Birth) -> Tree:
     """The attributes of a task file."""
     return {
         "format": FORMAT,
         "family": family,
         "task": task,
         "params": task_set.params[task].tolist(),
-        "task_set": _task_set_json(task_set),
+        "task_set": TaskSetCard.of(task_set).split(),
         "birth": birth.to_json(),
     }
-
-
-def _task_set_json(task_set: TaskSet) -> dict[str, Any]:
-    return {"seed": task_set.seed, "train": list(task_set.train), "test": list(task_set.test)}
 
 
 # --- reading
@@ -275,18 +273,16 @@ def open_dataset(data: Path, env: str, *, check: bool = False) -> Dataset:
     family, folder = find_family(env), data / env
     manifest = _read_manifest(folder, env)
     try:
-        tasks = manifest["task_set"]
-        params = np.array(tasks["params"], dtype=np.float64)  # [T, P]
-        task_set = TaskSet(env, tasks["seed"], params, tuple(tasks["train"]), tuple(tasks["test"]))
-        names = [task_file(folder, task).name for task in range(len(params))]
-        birth = Birth.from_json(manifest["birth"])
-        dataset = Dataset(folder, family, task_set, birth, manifest["sha256"], manifest["files"])
-        if manifest["family"] != env or sorted(dataset.files) != sorted(names):
+        task_set = manifest.task_set.task_set(env)
+        names = [task_file(folder, task).name for task in range(len(task_set.params))]
+        dataset = Dataset(folder, family, task_set, manifest.birth, manifest.sha256, manifest.files)
+        if manifest.family != env or sorted(dataset.files) != sorted(names):
             raise ValueError("its names do not fit together")
-        warn_of_other_physics(folder, birth)
-        if identity(dataset.files) != dataset.sha256 or params.shape[1:] != (len(family.param_names),):
+        warn_of_other_physics(folder, dataset.birth)
+        wide = task_set.params.shape[1:] == (len(family.param_names),)
+        if identity(dataset.files) != dataset.sha256 or not wide:
             raise ValueError("its hashes or parameters do not fit together")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except ValueError as error:
         raise _broken_manifest(folder, env, error) from error
     for task in dataset.tasks:
         if check:
@@ -296,21 +292,21 @@ def open_dataset(data: Path, env: str, *, check: bool = False) -> Dataset:
     return dataset
 
 
-def _read_manifest(folder: Path, env: str) -> dict[str, Any]:
+def _read_manifest(folder: Path, env: str) -> Manifest:
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
-        written = int(manifest["format"])
+        body = json.loads(path.read_bytes())
+        written = int(body["format"])
         if written < FORMAT:
             raise ValueError(f"format {written}")
+        if written == FORMAT:
+            return Manifest.read(body)
     except (FileNotFoundError, NotADirectoryError):
         state = "is incomplete" if any(folder.glob("task-*.hdf5")) else "does not exist"
         raise BadInput(f"the data set {folder} {state}; run {command(env, folder)}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise _broken_manifest(folder, env, error) from error
-    if written > FORMAT:
-        raise _newer(path, written)
-    return manifest
+    raise _newer(path, written)
 
 
 def _broken_manifest(folder: Path, env: str, error: Exception) -> BadInput:

@@ -16,6 +16,7 @@ from support.ledgers import FOCAL, FOCALPP, GOALS, WIND, add_run
 from comrl.benchmark.reporting.figures.views import entries
 from comrl.benchmark.reporting.ledger import read_ledger, write_run
 from comrl.ground.errors import BadInput
+from comrl.ground.hashing import sha256
 
 
 def test_a_run_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -29,17 +30,16 @@ def test_a_run_comes_back_as_it_was_written(tmp_path: Path) -> None:
         "z": np.random.default_rng(0).normal(size=(1, 4, 2, 5)).astype(np.float32),
         "flag": np.array([[True]]),
     }
-    card = read_ledger(add_run(tmp_path / "other", WIND, FOCAL).parents[1]).runs[0].info
-    card = {key: value for key, value in card.items() if key not in ("files", "sha256_of_card")}
+    card = read_ledger(add_run(tmp_path / "other", WIND, FOCAL).parents[1]).runs[0].card
     path = write_run(tmp_path, card, curves, returns, probe)
     run = read_ledger(tmp_path).runs[0]
-    assert run.path == path and path.name == f"{WIND.name}.mixed.lite.focal.{card['id']}"
+    assert run.path == path and path.name == f"{WIND.name}.mixed.lite.focal.{card.id}"
     pd.testing.assert_frame_equal(run.curves, curves)
     pd.testing.assert_frame_equal(run.returns, returns)
     assert run.probe.keys() == probe.keys()
     for name, array in probe.items():
         np.testing.assert_array_equal(run.probe[name], array, strict=True)
-    assert {key: run.info[key] for key in card} == card
+    assert run.card == card.model_copy(update={"files": run.card.files})
 
 
 def test_the_same_run_writes_the_same_bytes(tmp_path: Path) -> None:
@@ -79,6 +79,34 @@ def test_a_changed_card_is_refused_even_where_it_is_valid(tmp_path: Path) -> Non
     (path / "run.json").write_text(json.dumps(card))
     with pytest.raises(BadInput, match=r"run\.json: altered"):
         read_ledger(tmp_path)
+
+
+def resigned(path: Path, **changes: object) -> None:
+    """A card with other keys and a hash that fits; None takes a key away."""
+    body = {**json.loads((path / "run.json").read_text()), **changes}
+    body = {key: value for key, value in body.items() if value is not None and key != "sha256_of_card"}
+    body["sha256_of_card"] = sha256(json.dumps(body, sort_keys=True).encode())
+    (path / "run.json").write_text(json.dumps(body))
+
+
+def test_a_card_that_lacks_a_key_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    resigned(add_run(tmp_path, GOALS, FOCAL), spec={"env": GOALS.name})
+    with pytest.raises(
+        BadInput, match=r"unreadable \(ValueError: spec\.split: field required\); delete"
+    ) as error:
+        read_ledger(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_cards_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    """Teachers are what was trained before, what came later has its default, what is gone is ignored."""
+    path = add_run(tmp_path, GOALS, FOCAL)
+    cost = {"train_seconds": 9.0, "gradient_steps": 7, "encoder_parameters": 5}
+    cost |= {"teacher_seconds": 3, "teacher_steps": 2}
+    resigned(path, cost=cost, settings_id=None, preset_parts=None, of_old="unknown")
+    (run,) = read_ledger(tmp_path).runs
+    assert (run.card.cost.before_seconds, run.card.cost.before_steps, run.card.cost.act_ms) == (3.0, 2, None)
+    assert (run.card.settings_id, run.card.preset_parts) == (None, {})
 
 
 def test_an_altered_portrait_is_refused(tmp_path: Path) -> None:
@@ -133,7 +161,7 @@ def test_an_overridden_number_is_another_preset(tmp_path: Path) -> None:
     assert ledger.protocols == ("lite", "lite,training.steps=50")
     with pytest.raises(BadInput, match="--preset lite"):
         ledger.select()
-    assert ledger.select("lite,training.steps=50").runs[0].info["training"]["steps"] == 50
+    assert ledger.select("lite,training.steps=50").runs[0].card.training["steps"] == 50
 
 
 def test_an_overridden_part_is_another_algorithm_of_the_same_preset(tmp_path: Path) -> None:
@@ -170,7 +198,7 @@ def test_returns_are_means_over_episodes_in_the_order_of_tasks(tmp_path: Path) -
     add_run(tmp_path, replace(GOALS, test=2), FOCAL, seeds=(4, 5))
     run = read_ledger(tmp_path).runs[0]
     (entry,) = entries(read_ledger(tmp_path))
-    tasks = sorted(run.info["task_set"]["test"])
+    tasks = sorted(run.card.task_set.test)
     for s, seed in enumerate((4, 5)):
         for t, task in enumerate(tasks):
             rows = [

@@ -30,6 +30,7 @@ from support.ledgers import (
 )
 
 from comrl.benchmark.reporting import drawing, tables
+from comrl.benchmark.reporting.cards import PortraitCard
 from comrl.benchmark.reporting.figures import SECTIONS, Absent, Figure, films, style
 from comrl.benchmark.reporting.figures.data import dataset_table, show_datasets, state_maps
 from comrl.benchmark.reporting.figures.data_behaviour import returns_by_task
@@ -143,7 +144,7 @@ def test_table1_holds_the_numbers_of_the_ledger(ledger: Ledger) -> None:
     ends = {role: table.loc[(GOALS.label, role.label), "mean"] for role in (ORACLE, BLIND)}
     assert row["normalised"] == pytest.approx((row["mean"] - ends[BLIND]) / (ends[ORACLE] - ends[BLIND]))
     portrait = next(p for p in ledger.portraits if p.env == GOALS.name)
-    best = portrait.arrays["best_inside"][portrait.info["task_set"]["test"]].mean()
+    best = portrait.arrays["best_inside"][list(portrait.card.task_set.test)].mean()
     assert table.loc[(GOALS.label, "best possible"), "mean"] == pytest.approx(best)
 
 
@@ -284,7 +285,8 @@ def test_captions_say_where_nothing_is_held_out(ledger: Ledger, page: Path) -> N
     others = Ledger(tuple(run for run in ledger.runs if run.env in (GOALS.name, WIND.name)), ())
     assert nothing_held_out(others) == ""
     run = next(run for run in ledger.runs if run.env == MUJOCO[0].name)
-    run = replace(run, info=run.info | {"spec": run.spec | {"env": "my-own"}, "env_label": "Mine"})
+    spec = run.spec.model_copy(update={"env": "my-own"})
+    run = replace(run, card=run.card.model_copy(update={"spec": spec, "env_label": "Mine"}))
     alone_there = nothing_held_out(Ledger((run,), ()))
     assert alone_there.startswith("In Mine the test tasks") and "paper" not in alone_there
 
@@ -300,10 +302,10 @@ def test_the_data_table_shows_shares_beside_the_papers(ledger: Ledger) -> None:
 
 
 def test_portraits_of_earlier_versions_make_the_data_page(tmp_path: Path) -> None:
-    info, arrays = portrait(WIND)
-    for key in ("transitions", "radius", "nonsparse_rate_at", "fewest_transitions"):
-        info.pop(key, None)
-    old = Ledger((), (Portrait(tmp_path, info, arrays),))
+    card, arrays = portrait(WIND)
+    later = ("transitions", "radius", "nonsparse_rate_at", "fewest_transitions")
+    known = {key: value for key, value in card.to_json().items() if key not in later}
+    old = Ledger((), (Portrait(tmp_path, PortraitCard.read(known), arrays),))
     shown = show_datasets(dataset_table(old))
     assert shown["transitions per task"].tolist() == [tables.NONE] * 4
     assert "share at another radius" not in shown

@@ -20,10 +20,10 @@ from comrl.algorithms.attention import Attention
 from comrl.algorithms.encoders import GaussianProduct
 from comrl.benchmark.commands.cli import main
 from comrl.benchmark.protocol import RunSpec, configured, resolve
-from comrl.benchmark.reporting.ledger import Run, read_ledger, run_name
+from comrl.benchmark.reporting.ledger import Run, read_ledger
 from comrl.benchmark.reporting.portrait import keep_portrait
 from comrl.benchmark.training.film import FRAMES, frames
-from comrl.benchmark.training.job import card, prepare_job
+from comrl.benchmark.training.job import prepare_job
 from comrl.benchmark.training.run import run
 from comrl.datasets.splits import find_split, splits_of
 from comrl.datasets.store import open_dataset
@@ -62,7 +62,7 @@ def test_every_algorithm_runs_on_every_family(env: str, algo: str, smoke_data: P
     (portrait,) = (found for found in ledger.portraits if found.env == env)
     assert row["done"] == done.path.name and done.path.name.startswith(f"{env}.mixed.smoke.{algo}.")
     assert (done.split, done.role) == ("mixed", find_algorithm(algo).role)
-    assert done.info["data_sha256"] == portrait.info["sha256"] == open_dataset(smoke_data, env).sha256
+    assert done.card.data_sha256 == portrait.card.sha256 == open_dataset(smoke_data, env).sha256
     check_curves(done)
     check_returns(done)
     check_probe(done)
@@ -91,7 +91,7 @@ def check_curves(done: Run) -> None:
 def check_returns(done: Run) -> None:
     """Every test task × episode × context split; the own context's mean is the last point of the curve."""
     family, returns, numbers = find_family(done.env), done.returns, numbers_of_env(done.env)
-    tasks, scores = done.info["task_set"]["test"], list(done.scores)
+    tasks, scores = done.card.task_set.test, list(done.scores)
     alike = [split.name for split in splits_of(family) if not split.relabel]
     keys = {(s, c, t, e) for s in (0, 1) for c in alike for t in tasks for e in range(numbers.eval_episodes)}
     assert len(returns) == len(keys)
@@ -135,7 +135,7 @@ def check_probe(done: Run) -> None:
 
 def check_film(done: Run) -> None:
     """Whole observations of the two test tasks farthest apart, for families that can be drawn."""
-    family, probe, tasks = find_family(done.env), done.probe, done.info["task_set"]
+    family, probe, tasks = find_family(done.env), done.probe, done.card.task_set
     assert ("film_obs" in probe) == (family.film is not None)
     if family.film is None:
         return
@@ -143,7 +143,7 @@ def check_film(done: Run) -> None:
     assert probe["film_obs"].dtype == np.float32 and bool(np.isfinite(probe["film_obs"]).all())
     steps = probe["film_steps"]
     assert not steps[..., 0].any() and bool((np.diff(steps) >= 0).all()) and steps.max() <= family.horizon
-    first = {task: tasks["params"][task][0] for task in tasks["test"]}
+    first = {task: tasks.params[task][0] for task in tasks.test}
     assert probe["film_tasks"].tolist() == [[min(first, key=first.get), max(first, key=first.get)]] * 2
 
 
@@ -168,7 +168,7 @@ def test_the_relabeled_split_is_tested_on_relabeled_contexts(
     (done,) = read_ledger(tmp_path).runs
     family = find_family(env)
     assert {*done.returns["context"]} == {"relabeled"}
-    assert done.info["train_split_radius"] == family.relabel_radius == find_split("relabeled").radius(family)
+    assert done.card.train_split_radius == family.relabel_radius == find_split("relabeled").radius(family)
 
 
 # --- what is there is left as it is
@@ -183,7 +183,7 @@ def test_what_exists_stays_and_only_absent_seeds_are_trained(smoke_data: Path, t
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in first.iterdir()}
     assert asked(3)["done"] == "already there" and [*(tmp_path / "runs").iterdir()] == [first]
     assert asked(3, 0)["seeds"] == "0"
-    seeds = [seed for done in read_ledger(tmp_path).runs for seed in done.spec["seeds"]]
+    seeds = [seed for done in read_ledger(tmp_path).runs for seed in done.spec.seeds]
     assert sorted(seeds) == [0, 3]
     assert asked(0, 3)["done"] == "already there"
     assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in first.iterdir()}
@@ -213,7 +213,7 @@ def test_a_run_that_is_refused_on_the_way_stops_no_other(
     command = ["run", "--env", "point-robot-wind", "--preset", "smoke", "--seeds", "0", "--algo", "blind"]
     command += ["oracle", "--data", str(smoke_data), "--results", str(tmp_path)]
     taken = prepare_job(spec("point-robot-wind", "blind", (0,)), smoke_data, CPU)
-    with locked(tmp_path / "work" / run_name(card(taken))):
+    with locked(tmp_path / "work" / taken.name):
         assert main(command) == 2
     said = capsys.readouterr()
     assert "oracle" in said.out and said.err.splitlines()[-1].startswith("bench: ") and "blind" in said.err

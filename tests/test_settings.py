@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 import pytest
+import torch
 from support.runs import CPU, SPACE, random_sampler, settle
 from support.settings import SPEC, at_smoke, every_setting, other_value, overridden
 
@@ -49,7 +50,7 @@ def test_every_setting_can_be_set_and_reaches_the_id_where_it_is_read(algorithm:
 # --- what is computed
 
 BITES = {"log_std_low": -0.01, "log_std_high": -1.0, "strength_max": 0.5, "smallest_variance": 5.0,
-         "width": 12, "heads": 4}  # fmt: skip
+         "width": 12, "candidates": 1, "reward_agreement": 100.0, "next_obs_agreement": 100.0, "heads": 4}  # fmt: skip
 """Bounds that a few steps reach, and widths that heads divide."""
 ELSEWHERE = {  # where a shared setting acts, if not in the updates
     "eval_every": "test_run.py", "eval_episodes": "test_run.py", "test_context": "test_run.py",
@@ -58,7 +59,7 @@ ELSEWHERE = {  # where a shared setting acts, if not in the updates
 
 
 def computed(algorithm: Algorithm, training: Training) -> list[float]:
-    """Every loss of every stage's updates, and a sum over the networks in the end.
+    """Every loss of every stage's updates, in the end a sum over the networks, and actions.
 
     They begin thrice as large as ever, so that what is bounded is beyond its bounds.
     """
@@ -70,7 +71,9 @@ def computed(algorithm: Algorithm, training: Training) -> list[float]:
         while not stage.done:
             found += [float(loss.sum()) for loss in update(stage, stage.draw(sampler)).losses.values()]
         found += [float(p.detach().double().sum()) for net in stage.nets.values() for p in net.parameters()]
-    return found
+    obs, latent = torch.full((1, 1, SPACE.obs), 0.5), algorithm.encoder.latent_width(SPACE)
+    action = algorithm.control.act(state.nets, obs, torch.full((1, 1, latent), 0.5))
+    return found + action.flatten().tolist()
 
 
 @every

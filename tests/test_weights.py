@@ -1,10 +1,11 @@
-"""Trained weights stay: another test takes no gradient step, a policy can be loaded, and damage is told."""
+"""Trained weights stay: nothing is made twice, a policy can be loaded, and damage is told."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from comrl.algorithms.algorithm import algorithms
 from comrl.benchmark.commands.cli import main
 from comrl.benchmark.protocol import RunSpec, describe
 from comrl.benchmark.reporting.ledger import read_card, read_ledger
+from comrl.benchmark.training import job
 from comrl.benchmark.training import run as running
 from comrl.benchmark.training.weights import algorithm_of
 from comrl.datasets.store import open_dataset
@@ -75,7 +77,7 @@ def test_a_finished_training_is_tested_online_without_a_step(own: Path, smoke_da
     assert folder.name in row["done"]
     after = read_ledger(own).runs[0]
     assert after.online is not None and {*after.online["seed"]} == {3, 1}
-    assert after.returns.equals(before.returns) and after.info["id"] == before.info["id"]
+    assert after.returns.equals(before.returns) and after.card.id == before.card.id
     assert running.run(spec("focalpp", "online"), smoke_data, own, CPU)["done"] == "already there"
 
 
@@ -93,6 +95,22 @@ def test_bench_test_repeats_the_offline_test_and_adds_another_splits(
     assert "relabeled" in (folder / "returns.relabeled.csv").read_text()
     assert folder.name in capsys.readouterr().out
     read_ledger(own)  # whole and unaltered
+
+
+def test_data_are_read_once_and_each_test_is_made_once(
+    smoke_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, tested = Mock(wraps=job.open_dataset), Mock(wraps=job.evaluate)
+    monkeypatch.setattr(job, "open_dataset", opened)
+    monkeypatch.setattr(job, "evaluate", tested)
+    command = ["run", "--env", "point-robot-wind", "--preset", "smoke", "--seeds", "0", "--algo", "blind"]
+    assert main([*command, "oracle", "--data", str(smoke_data), "--results", str(tmp_path)]) == 0
+    assert opened.call_count == 1
+    runs = read_ledger(tmp_path).runs
+    shifted = [{*run.returns["context"]} - {run.split} for run in runs]
+    assert tested.call_count == sum(
+        len(run.curves) + len(others) for run, others in zip(runs, shifted, strict=True)
+    )
 
 
 # --- policies
@@ -119,8 +137,8 @@ def test_a_member_alone_acts_as_in_the_stack(algo: str, results: Path, smoke_dat
 def test_the_algorithm_comes_back_with_the_settings_it_was_trained_with(algo: str, results: Path) -> None:
     card = read_card(folder_of(results, algo))
     back = algorithm_of(card)
-    assert describe(back.control) == card["algorithm"]["control"]
-    assert describe(back.encoder) == card["algorithm"]["encoder"]
+    assert describe(back.control) == card.algorithm["control"]
+    assert describe(back.encoder) == card.algorithm["encoder"]
 
 
 def test_weights_are_tensors_and_plain_values(results: Path) -> None:

@@ -9,9 +9,15 @@ import tomllib
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comrl.ground.errors import BadInput
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from comrl.benchmark.protocol import RunSpec
+    from comrl.benchmark.reporting.tables import Row
 
 Arguments = argparse.Namespace
 
@@ -114,7 +120,7 @@ def _folder(variable: str, default: str) -> Path:
     return Path(os.environ.get(variable) or default)
 
 
-def show(rows: Sequence[dict[str, Any]] | Any, title: str = "") -> None:
+def show(rows: Sequence[Row] | pd.DataFrame, title: str = "") -> None:
     """Print rows as one table."""
     import pandas as pd
 
@@ -177,18 +183,17 @@ def run_algorithms(arguments: Arguments) -> int:
     return 0
 
 
-def _run_all(specs: Sequence[Any], arguments: Arguments) -> list[dict[str, Any]]:
+def _run_all(specs: Sequence[RunSpec], arguments: Arguments) -> list[Row]:
     """A row of every run; one that is refused on the way stops no other, and is raised after the last."""
-    from comrl.benchmark.training.run import prepare_job, run
+    from comrl.benchmark.training.job import prepare_jobs
+    from comrl.benchmark.training.run import run_job
     from comrl.ground.machine import prepare
 
-    device = prepare(arguments.device, arguments.threads)
-    for spec in specs:
-        prepare_job(spec, arguments.data, device)
+    jobs = prepare_jobs(specs, arguments.data, prepare(arguments.device, arguments.threads))
     rows, refused = [], []
-    for spec in specs:
+    while jobs:
         try:
-            rows.append(run(spec, arguments.data, arguments.results, device))
+            rows.append(run_job(jobs.pop(0), arguments.results))  # done, it lets go of its data
         except BadInput as error:
             refused.append(error)
     if refused:

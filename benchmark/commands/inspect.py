@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from comrl.benchmark.reporting.cards import RunCard
+from comrl.benchmark.reporting.tables import Row
 from comrl.datasets.splits import Split, splits, splits_of
 from comrl.datasets.store import MANIFEST, QUALITIES, open_dataset
 from comrl.datasets.verify import verify
@@ -51,7 +52,7 @@ def data_sets(data: Path) -> list[Path]:
     return sorted({file.parent for file in files})
 
 
-def _environment(family: TaskFamily) -> dict[str, Any]:
+def _environment(family: TaskFamily) -> Row:
     return {
         "environment": family.name,
         "tasks (train + test)": f"{family.train_tasks} + {family.test_tasks}",
@@ -62,18 +63,18 @@ def _environment(family: TaskFamily) -> dict[str, Any]:
     }
 
 
-def _split(split: Split) -> dict[str, Any]:
+def _split(split: Split) -> Row:
     pooled = ", pooled over tasks and relabeled" if split.relabel else ""
     return {"split": split.name, "made of": " + ".join(split.qualities) + pooled}
 
 
-def _algorithms() -> list[dict[str, Any]]:
+def _algorithms() -> list[Row]:
     from comrl.algorithms.algorithm import algorithms
 
     return [{"algorithm": one.name, "label": one.label, "role": one.role} for one in algorithms()]
 
 
-def _data_set(folder: Path) -> dict[str, Any]:
+def _data_set(folder: Path) -> Row:
     try:
         dataset = open_dataset(folder.parent, folder.name)
         first = dataset.read_task(0).qualities
@@ -99,23 +100,23 @@ def _runs(results: Path) -> list[Path]:
     return sorted(path for path in (results / "runs").glob("*") if path.is_dir() and path.name[0] != ".")
 
 
-def _run(folder: Path) -> dict[str, Any]:
+def _run(folder: Path) -> Row:
     try:
-        info = json.loads((folder / "run.json").read_bytes())
-        spec = info["spec"]
+        card = RunCard.read(json.loads((folder / RunCard.FILE).read_bytes()))
+        spec = card.spec
         return {
-            "environment": spec["env"],
-            "split": spec["split"],
-            "preset": spec["preset"],
-            "algorithm": spec["algo"],
-            "seeds": " ".join(map(str, spec["seeds"])),
-            "overrides": " ".join(f"{key}={value}" for key, value in spec["overrides"].items()),
-            "id": info["id"],
-            "data": info["data_sha256"][:8],
-            "minutes": f"{info['cost']['train_seconds'] / 60:.1f}",
+            "environment": spec.env,
+            "split": spec.split,
+            "preset": spec.preset,
+            "algorithm": spec.algo,
+            "seeds": " ".join(map(str, spec.seeds)),
+            "overrides": " ".join(f"{key}={value}" for key, value in spec.overrides.items()),
+            "id": card.id,
+            "data": card.data_sha256[:8],
+            "minutes": f"{card.cost.train_seconds / 60:.1f}",
             "state": "complete",
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         return {
             "environment": folder.name,
             "state": f"unreadable ({error}); delete {folder} and run it again",

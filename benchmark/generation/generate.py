@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import JsonValue
 from tqdm import tqdm
 
 from comrl.algorithms.behaviour import Behaviour, Collector
@@ -99,7 +100,7 @@ def generate(
         raise BadInput(
             "behaviour.steps must be a multiple of behaviour.checkpoint_every, or the last is lost"
         )
-    settings = {"behaviour": used(protocol.behaviour), "data": used(protocol.data)}
+    settings: dict[str, JsonValue] = {"behaviour": used(protocol.behaviour), "data": used(protocol.data)}
     model = family.model_sha256() if family.model_sha256 else None
     birth = Birth(preset, trainer, protocol.behaviour.seed, settings, packages(), model)
     require_space(data, _bytes(family, protocol))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ def csv_table(content: bytes) -> pd.DataFrame:
     return pd.DataFrame({name: _column([row[i] for row in rows]) for i, name in enumerate(names)})
 
 
-def _column(cells: list[str]) -> list[Any]:
+def _column(cells: list[str]) -> Sequence[int | float | str]:
     for kind in (int, lambda cell: float(cell or "nan")):
         try:
             return [kind(cell) for cell in cells]
@@ -34,7 +34,7 @@ def _column(cells: list[str]) -> list[Any]:
     return cells
 
 
-def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def npz_bytes(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     """Arrays by name as the bytes of an npz file."""
     out = io.BytesIO()
     np.savez_compressed(out, **{name: np.asarray(arrays[name]) for name in sorted(arrays)})  # type: ignore[arg-type]

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
+from comrl.benchmark.protocol import RunSpec
+from comrl.benchmark.reporting.cards import PortraitCard, ResultCard, RunCard
+from comrl.benchmark.reporting.folders import WEIGHTS, altered, read_files, unreadable, write_files
 from comrl.benchmark.reporting.formats import Arrays, csv_bytes, csv_table, npz_arrays, npz_bytes
+from comrl.ground.cards import Tree
 from comrl.ground.discovery import suggestion
 from comrl.ground.errors import BadInput
-from comrl.ground.files import write_folder_whole
 from comrl.ground.hashing import difference, sha256
 
-FORMAT = 1
 ONLINE = "online.csv"
 FROM_PRIOR, EPISODES = 2, 5  # of an online trial: two explore, the last three, with the task inferred, score
-WEIGHTS = "weights.pt"
-HASH = "weights_sha256"
-"""The key of the weights' hash in a run's card."""
-AGAIN = "give the command that made it again"
 APART = "train one of them again or keep it in another --results folder"
+AnyCard = TypeVar("AnyCard", bound=ResultCard)
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Run:
     """One algorithm trained on one split of one environment, all its seeds."""
 
     path: Path
-    info: dict[str, Any]
+    card: RunCard
     curves: pd.DataFrame
     returns: pd.DataFrame
     probe: Arrays
@@ -43,34 +42,34 @@ class Run:
     """Every episode of the test on self-collected contexts, where it was asked for."""
 
     @property
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> RunSpec:
         """What was asked for: env, split, preset, algo, seeds, overrides."""
-        return self.info["spec"]
+        return self.card.spec
 
     @property
     def env(self) -> str:
         """The environment's name."""
-        return self.spec["env"]
+        return self.spec.env
 
     @property
     def split(self) -> str:
         """The split that it was trained on."""
-        return self.spec["split"]
+        return self.spec.split
 
     @property
     def algo(self) -> str:
         """The algorithm's name."""
-        return self.spec["algo"]
+        return self.spec.algo
 
     @property
     def role(self) -> str:
         """What it is in a table: `method`, or the `upper` or `lower` yardstick."""
-        return self.info["role"]
+        return self.card.role
 
     @property
     def scores(self) -> dict[str, str]:
         """Label of every score by name; the first is the headline."""
-        return dict(self.info["scores"])
+        return dict(self.card.scores)
 
     @property
     def headline(self) -> str:
@@ -81,19 +80,19 @@ class Run:
     def label(self) -> str:
         """The algorithm's name in print, with the overrides that make it another algorithm."""
         own = [f"{key}={value}" for key, value in self._overrides() if not self._is_training(key)]
-        return self.info["label"] + (f" [{', '.join(own)}]" if own else "")
+        return self.card.label + (f" [{', '.join(own)}]" if own else "")
 
     @property
     def protocol(self) -> str:
         """The preset, with the overrides that change its training numbers."""
         changed = [f"{key}={value}" for key, value in self._overrides() if self._is_training(key)]
-        return ",".join([self.spec["preset"], *changed])
+        return ",".join([self.spec.preset, *changed])
 
-    def _overrides(self) -> list[tuple[str, Any]]:
-        return sorted(self.spec.get("overrides", {}).items())
+    def _overrides(self) -> list[tuple[str, JsonValue]]:
+        return sorted(self.spec.overrides.items())
 
     def _is_training(self, key: str) -> bool:
-        return key.removeprefix("training.") in self.info["training"]
+        return key.removeprefix("training.") in self.card.training
 
 
 @dataclass(frozen=True)
@@ -101,18 +100,18 @@ class Portrait:
     """What a data set looks like: returns, learning curves, states; small enough to keep with results."""
 
     path: Path
-    info: dict[str, Any]
+    card: PortraitCard
     arrays: Arrays
 
     @property
     def env(self) -> str:
         """The environment's name."""
-        return self.info["env"]
+        return self.card.env
 
     @property
     def scores(self) -> dict[str, str]:
         """Label of every score by name; the first is the headline."""
-        return dict(self.info["scores"])
+        return dict(self.card.scores)
 
     def splits(self, score: str) -> list[str]:
         """The splits whose episodes were scored so."""
@@ -143,9 +142,9 @@ class Ledger:
             )
         runs = tuple(run for run in self.runs if preset in (None, run.protocol))
         _refuse_mixed(runs)
-        used = {run.info["data_sha256"] for run in runs}
+        used = {run.card.data_sha256 for run in runs}
         known = {run.env for run in runs}
-        portraits = tuple(p for p in self.portraits if p.info["sha256"] in used or p.env not in known)
+        portraits = tuple(p for p in self.portraits if p.card.sha256 in used or p.env not in known)
         return Ledger(runs, portraits)
 
 
@@ -157,49 +156,38 @@ def _refuse_mixed(runs: Iterable[Run]) -> None:
     first: dict[tuple[str, str], Run] = {}
     for run in runs:
         other = first.setdefault((run.env, run.split), run)
-        mine, theirs = run.info["training"], other.info["training"]
+        mine, theirs = run.card.training, other.card.training
         for key in sorted(mine.keys() & theirs.keys()):
             if mine[key] != theirs[key]:
                 raise BadInput(
                     f"{other.path.name} and {run.path.name} were trained with different {key} "
                     f"({theirs[key]} and {mine[key]}) under one preset; {APART}"
                 )
-        what = _part_difference(other.info.get("preset_parts", {}), run.info.get("preset_parts", {}))
+        what = _part_difference(other.card.preset_parts, run.card.preset_parts)
         if what:
             raise BadInput(
                 f"{other.path.name} and {run.path.name} were trained under one preset's name with different "
                 f"settings of a part ({what}); {APART}"
             )
         other = first.setdefault((run.env, ""), run)
-        if run.info["data_sha256"] != other.info["data_sha256"]:
+        if run.card.data_sha256 != other.card.data_sha256:
             raise BadInput(
                 f"{other.path.name} and {run.path.name} were trained on different data sets; {APART}"
             )
 
 
-def _part_difference(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+def _part_difference(mine: Tree, theirs: Tree) -> str:
     """Where two presets disagree on a part that both know; nothing where they agree."""
     both = sorted(mine.keys() & theirs.keys())
     return difference({name: mine[name] for name in both}, {name: theirs[name] for name in both})
 
 
-def run_name(info: Mapping[str, Any]) -> str:
-    """The folder of a run: <env>.<split>.<preset>.<algo>.<id8>."""
-    spec = info["spec"]
-    return f"{spec['env']}.{spec['split']}.{spec['preset']}.{spec['algo']}.{info['id']}"
-
-
-def portrait_name(info: Mapping[str, Any]) -> str:
-    """The folder of a data set's portrait: <env>.<sha8>."""
-    return f"{info['env']}.{info['sha256'][:8]}"
-
-
 def write_run(
     results: Path,
-    info: Mapping[str, Any],
+    card: RunCard,
     curves: pd.DataFrame,
     returns: pd.DataFrame,
-    probe: Mapping[str, NDArray[Any]],
+    probe: Mapping[str, NDArray[np.generic]],
     online: pd.DataFrame | None = None,
     weights: bytes | None = None,
 ) -> Path:
@@ -210,27 +198,27 @@ def write_run(
     if probe:
         files["probe.npz"] = npz_bytes(probe)
     if weights is not None:
-        info = {**info, HASH: sha256(weights)}
-    return _write(results / "runs" / run_name(info), "run.json", info, files, weights)
+        card = card.model_copy(update={"weights_sha256": sha256(weights)})
+    return write_files(results / "runs" / card.name, card.FILE, card.to_json(), files, weights)
 
 
-def read_card(folder: Path) -> dict[str, Any]:
+def read_card(folder: Path) -> RunCard:
     """The card of one run, compared with its hashes."""
-    return _read(folder, "run.json", run_name)[0]
+    return _read(folder, RunCard)[0]
 
 
 def add_test(folder: Path, name: str, table: pd.DataFrame) -> None:
     """Keep another test of a run's policies beside the others: the folder is written anew, whole."""
-    info, files = _read(folder, "run.json", run_name)
+    body, files = read_files(folder, RunCard.FILE)
     weights = folder / WEIGHTS
     files[name] = csv_bytes(table)
-    _write(folder, "run.json", info, files, weights.read_bytes() if weights.exists() else None)
+    write_files(folder, RunCard.FILE, body, files, weights.read_bytes() if weights.exists() else None)
 
 
-def write_portrait(results: Path, info: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Path:
+def write_portrait(results: Path, card: PortraitCard, arrays: Mapping[str, NDArray[np.generic]]) -> Path:
     """Keep a data set's portrait, whole or not at all."""
-    folder = results / "datasets" / portrait_name(info)
-    return _write(folder, "portrait.json", info, {"portrait.npz": npz_bytes(arrays)})
+    folder = results / "datasets" / card.name
+    return write_files(folder, card.FILE, card.to_json(), {"portrait.npz": npz_bytes(arrays)})
 
 
 def read_ledger(results: Path) -> Ledger:
@@ -246,18 +234,22 @@ def merge_seeds(runs: Iterable[Run]) -> tuple[Run, ...]:
     """Runs of one experiment whose seeds were trained at different times, as the one run that they are."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(run.info.get("settings_id", run.path.name), []).append(run)
+        groups.setdefault(run.card.settings_id or run.path.name, []).append(run)
     return tuple(group[0] if len(group) == 1 else _merged(group) for group in groups.values())
 
 
 def _merged(group: list[Run]) -> Run:
-    seeds = [seed for run in group for seed in run.spec["seeds"]]
+    seeds = tuple(seed for run in group for seed in run.spec.seeds)
     if len(set(seeds)) < len(seeds):
         names = " and ".join(run.path.name for run in group)
         raise BadInput(f"{names} hold the same seed; delete one of these folders")
-    first = group[0].info
-    spent = {key: sum(run.info["cost"][key] for run in group) for key in first["cost"] if "seconds" in key}
-    info = {**first, "spec": {**first["spec"], "seeds": seeds}, "cost": {**first["cost"], **spent}}
+    first, costs = group[0].card, [run.card.cost for run in group]
+    seconds = {
+        "train_seconds": sum(cost.train_seconds for cost in costs),
+        "before_seconds": sum(cost.before_seconds for cost in costs),
+    }
+    spec, cost = first.spec.model_copy(update={"seeds": seeds}), first.cost.model_copy(update=seconds)
+    card = first.model_copy(update={"spec": spec, "cost": cost})
     shared = {"sparsity_ratio"}  # every other array has the seeds in front
     probe = {
         name: values if name in shared else np.concatenate([run.probe[name] for run in group])
@@ -267,12 +259,12 @@ def _merged(group: list[Run]) -> Run:
     curves, returns = (pd.concat(frame, ignore_index=True) for frame in frames)
     tried = [run.online for run in group if run.online is not None]
     online = pd.concat(tried, ignore_index=True) if tried else None
-    return Run(group[0].path, info, curves, returns, probe, online)
+    return Run(group[0].path, card, curves, returns, probe, online)
 
 
-def read_cards(results: Path) -> list[dict[str, Any]]:
+def read_cards(results: Path) -> list[RunCard]:
     """The birth certificate of every run under a results folder, each compared with its hashes."""
-    return [_read(path, "run.json", run_name)[0] for path in _folders(results / "runs")]
+    return [read_card(path) for path in _folders(results / "runs")]
 
 
 def _folders(parent: Path) -> list[Path]:
@@ -281,65 +273,31 @@ def _folders(parent: Path) -> list[Path]:
 
 
 def _read_run(path: Path) -> Run:
-    info, files = _read(path, "run.json", run_name)
+    card, files = _read(path, RunCard)
     try:
         curves, returns = csv_table(files["curves.csv"]), csv_table(files["returns.csv"])
         probe = npz_arrays(files["probe.npz"]) if "probe.npz" in files else {}
         online = csv_table(files[ONLINE]) if ONLINE in files else None
-        return Run(path, info, curves, returns, probe, online)
+        return Run(path, card, curves, returns, probe, online)
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _read_portrait(path: Path) -> Portrait:
-    info, files = _read(path, "portrait.json", portrait_name)
+    card, files = _read(path, PortraitCard)
     try:
-        return Portrait(path, info, npz_arrays(files["portrait.npz"]))
+        return Portrait(path, card, npz_arrays(files["portrait.npz"]))
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _write(
-    folder: Path, card: str, info: Mapping[str, Any], files: Mapping[str, bytes], weights: bytes | None = None
-) -> Path:
-    """A folder of files and the card that says what they are and what they hash to, itself included.
-
-    Weights have a hash of their own in the card and may be missing later: a report needs none.
-    """
-    extra = {} if weights is None else {WEIGHTS: weights}
-    body = {**info, "format": FORMAT, "files": {name: sha256(files[name]) for name in sorted(files)}}
-    body["sha256_of_card"] = _card_hash(body)
-    text = json.dumps(body, indent=1, allow_nan=False) + "\n"
-    with write_folder_whole(folder) as part:
-        for name, content in {**files, **extra, card: text.encode()}.items():
-            (part / name).write_bytes(content)
-    return folder
-
-
-def _read(path: Path, card: str, name_of: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The card and the bytes of its files, each compared with its hash."""
+def _read(path: Path, kind: type[AnyCard]) -> tuple[AnyCard, dict[str, bytes]]:
+    """The card of a folder and the bytes of its files."""
+    body, files = read_files(path, kind.FILE)
     try:
-        info = json.loads((path / card).read_bytes())
-        if info["format"] > FORMAT:
-            newer = f"format {info['format']}, this code reads {FORMAT}"
-            raise BadInput(f"{path / card}: {newer}; update comrl-bench")
-        files = {name: (path / name).read_bytes() for name in info["files"]}
-        whole = info["sha256_of_card"] == _card_hash(info) and name_of(info) == path.name
-        altered = [name for name in files if sha256(files[name]) != info["files"][name]]
-    except BadInput:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _unreadable(path, error) from error
-    for name in altered if whole else [card]:
-        raise BadInput(f"{path / name}: altered since it was written; delete its folder and {AGAIN}")
-    return info, files
-
-
-def _unreadable(path: Path, error: Exception) -> BadInput:
-    why = f"{type(error).__name__}: {error}"
-    return BadInput(f"{path}: unreadable ({why}); delete the folder and {AGAIN}")
-
-
-def _card_hash(info: Mapping[str, Any]) -> str:
-    rest = {key: value for key, value in info.items() if key != "sha256_of_card"}
-    return sha256(json.dumps(rest, sort_keys=True).encode())
+        card = kind.read(body)
+    except ValueError as error:
+        raise unreadable(path, error) from error
+    if card.name != path.name:
+        raise altered(path / kind.FILE)
+    return card, files

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -82,9 +81,10 @@ def auc(score: ArrayLike, positive: ArrayLike) -> float:
     return float((rank[label].sum() - yes * (yes + 1) / 2) / (yes * no))
 
 
-def normalised(value: ArrayLike, lower: float, upper: float) -> Any:
+def normalised(value: ArrayLike, lower: float, upper: float) -> Array:
     """0 at the lower yardstick, 1 at the upper; nan where the upper is not above the lower."""
-    return (np.asarray(value) - lower) / (upper - lower) if upper > lower else np.full_like(value, np.nan)
+    known = np.asarray(value, dtype=np.float64)
+    return (known - lower) / (upper - lower) if upper > lower else np.full_like(known, np.nan)
 
 
 def embedding_variance(z: ArrayLike) -> float:
@@ -97,7 +97,7 @@ def between_task_variance(z: ArrayLike) -> float:
     return float(np.asarray(z, dtype=np.float64).mean(-2).var(axis=0, ddof=1).mean())
 
 
-def sparsity_threshold(var_nonsparse: ArrayLike, var_sparse: ArrayLike) -> Any:
+def sparsity_threshold(var_nonsparse: ArrayLike, var_sparse: ArrayLike) -> Array:
     """Share of absolutely sparse transitions above which a gate lowers variance. [focalpp eq. 34]"""
     nonsparse = np.asarray(var_nonsparse, dtype=np.float64)
     return nonsparse / (nonsparse + np.asarray(var_sparse, dtype=np.float64))

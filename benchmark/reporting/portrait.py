@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from comrl.benchmark.reporting.ledger import portrait_name, write_portrait
-from comrl.datasets.splits import SplitData, load_split, splits_of
+from comrl.benchmark.reporting.cards import PortraitCard, portrait_name
+from comrl.benchmark.reporting.ledger import write_portrait
+from comrl.datasets.cards import TaskSetCard
+from comrl.datasets.splits import Split, SplitData, load_split, splits_of
 from comrl.datasets.store import QUALITIES, Dataset, StoredTask
 from comrl.envs.family import sparsify
 from comrl.envs.rollout import best_possible
@@ -18,6 +21,19 @@ from comrl.ground.files import locked
 
 STATES = 200  # states kept a task and split
 EXAMPLES = 5  # tasks of the relabelling picture
+
+
+class Facts(NamedTuple):
+    """What is told of one split."""
+
+    most: int
+    fewest: int
+    """Transitions of a task."""
+    radius: float | None
+    rate: float | None
+    """Share of transitions with a context reward; None where contexts are dense."""
+    rate_at: tuple[tuple[float, float], ...]
+    """Radius and share under other readings of the radius."""
 
 
 def keep_portrait(dataset: Dataset, results: Path) -> None:
@@ -28,24 +44,7 @@ def keep_portrait(dataset: Dataset, results: Path) -> None:
 
 def _keep(dataset: Dataset, results: Path) -> None:
     family, tasks = dataset.family, dataset.task_set
-    cost = json.loads((dataset.folder / "cost.json").read_text())
-    info: dict[str, Any] = {
-        "env": family.name,
-        "env_label": family.label,
-        "sha256": dataset.sha256,
-        "preset": dataset.birth.preset,
-        "trainer": dataset.birth.trainer,
-        "settings": dataset.birth.settings,
-        "task_set": {
-            "seed": tasks.seed,
-            "train": tasks.train,
-            "test": tasks.test,
-            "params": tasks.params.tolist(),
-        },
-        "scores": [[score.name, score.label] for score in family.scores],
-        "generation_seconds": cost["seconds"],
-    }
-    if (results / "datasets" / portrait_name(info)).exists():
+    if (results / "datasets" / portrait_name(family.name, dataset.sha256)).exists():
         return
     best = best_possible(family, tasks.params) or {}
     arrays: dict[str, NDArray] = {f"best_{name}": values for name, values in best.items()}
@@ -54,26 +53,48 @@ def _keep(dataset: Dataset, results: Path) -> None:
     stored = [dataset.read_task(task) for task in dataset.tasks]
     arrays["checkpoint_steps"] = stored[0].checkpoints.steps
     arrays["checkpoint_returns"] = np.stack([task.checkpoints.deterministic for task in stored])  # [T, C]
-    info["episodes"] = len(stored[0].qualities["expert"].lengths)
-    info |= {"transitions": {}, "fewest_transitions": {}, "radius": {}, "nonsparse_rate": {}}
-    info["nonsparse_rate_at"] = {}
+    told = {}
     for split in splits_of(family):
         data = load_split(dataset, split)
-        real = np.arange(data.context_reward.shape[1]) < data.count[:, None]  # [T, N]
-        info["transitions"][split.name] = int(data.count.max())
-        info["fewest_transitions"][split.name] = int(data.count.min())
-        if data.radius is not None:
-            info["radius"][split.name] = data.radius
-            info["nonsparse_rate"][split.name] = float((data.context_reward[real] != 0).mean())
-        if not split.relabel:
-            for radius in family.other_radii:
-                rate = float((sparsify(data.transitions.reward[real].astype(np.float64), radius) != 0).mean())
-                info["nonsparse_rate_at"].setdefault(split.name, []).append([radius, rate])
+        told[split.name] = _facts(dataset, split, data)
         if split.relabel and family.heading is not None:  # else no two numbers of an observation make a map
             arrays |= _pool(dataset, data)
     for name, qualities in [(quality, (quality,)) for quality in QUALITIES] + [("mixed", QUALITIES)]:
         arrays |= _behaviour(dataset, stored, name, qualities)
-    write_portrait(results, info, arrays)
+    write_portrait(results, _card(dataset, len(stored[0].qualities["expert"].lengths), told), arrays)
+
+
+def _card(dataset: Dataset, episodes: int, told: Mapping[str, Facts]) -> PortraitCard:
+    """The portrait's card."""
+    family = dataset.family
+    cost = json.loads((dataset.folder / "cost.json").read_text())
+    return PortraitCard(
+        env=family.name,
+        env_label=family.label,
+        sha256=dataset.sha256,
+        preset=dataset.birth.preset,
+        trainer=dataset.birth.trainer,
+        settings=dataset.birth.settings,
+        task_set=TaskSetCard.of(dataset.task_set),
+        scores=tuple((score.name, score.label) for score in family.scores),
+        generation_seconds=cost["seconds"],
+        episodes=episodes,
+        transitions={name: facts.most for name, facts in told.items()},
+        fewest_transitions={name: facts.fewest for name, facts in told.items()},
+        radius={name: facts.radius for name, facts in told.items() if facts.radius is not None},
+        nonsparse_rate={name: facts.rate for name, facts in told.items() if facts.rate is not None},
+        nonsparse_rate_at={name: facts.rate_at for name, facts in told.items() if facts.rate_at},
+    )
+
+
+def _facts(dataset: Dataset, split: Split, data: SplitData) -> Facts:
+    """Counts and shares of one split."""
+    real = np.arange(data.context_reward.shape[1]) < data.count[:, None]  # [T, N]
+    rate = None if data.radius is None else float((data.context_reward[real] != 0).mean())
+    dense = data.transitions.reward[real].astype(np.float64)
+    others = () if split.relabel else dataset.family.other_radii
+    rate_at = tuple((radius, float((sparsify(dense, radius) != 0).mean())) for radius in others)
+    return Facts(int(data.count.max()), int(data.count.min()), data.radius, rate, rate_at)
 
 
 def _behaviour(

@@ -107,7 +107,7 @@ def _write_table(figure: Figure, caption: str, frame: pd.DataFrame, folder: Path
     return Made(figure, caption, tables.html(shown), _write(files, folder))
 
 
-def _write_figure(figure: Figure, caption: str, drawing: Any, folder: Path) -> Made:
+def _write_figure(figure: Figure, caption: str, drawing: style.Drawing, folder: Path) -> Made:
     import matplotlib.pyplot as plt
 
     svg, png = style.render(drawing, "svg"), style.render(drawing, "png")
@@ -150,21 +150,21 @@ def _page(ledger: Ledger, made: list[Made], absent: Mapping[Figure, Absent | Non
 
 def birth(ledger: Ledger) -> dict[str, str]:
     """What these results are and where they came from, each value once."""
-    packages = {f"{k} {v}" for run in ledger.runs for k, v in run.info["provenance"]["packages"].items()}
+    packages = {f"{k} {v}" for run in ledger.runs for k, v in run.card.provenance.packages.items()}
     return {
-        "environments": _list(entry.first.info["env_label"] for entry in entries(ledger)),
+        "environments": _list(entry.first.card.env_label for entry in entries(ledger)),
         "algorithms": ", ".join(method_labels(ledger)),
         "yardsticks": _list(run.label for run in ledger.runs if run.role != "method") or "none",
         "training splits": ", ".join(sorted({run.split for run in ledger.runs}, key=split_rank)),
         "preset": ", ".join(ledger.protocols),
         "seeds": ", ".join(
-            str(seed) for seed in sorted({seed for run in ledger.runs for seed in run.spec["seeds"]})
+            str(seed) for seed in sorted({seed for run in ledger.runs for seed in run.spec.seeds})
         ),
         "data sets": _list(
-            (f"{p.info['env_label']} {p.info['sha256'][:12]} ({p.info['preset']})") for p in ledger.portraits
+            f"{p.card.env_label} {p.card.sha256[:12]} ({p.card.preset})" for p in ledger.portraits
         ),
-        "code": _list(str(run.info["provenance"]["git"])[:12] for run in ledger.runs),
-        "device": _list(str(run.info["provenance"]["device"]) for run in ledger.runs),
+        "code": _list(run.card.provenance.git[:12] for run in ledger.runs),
+        "device": _list(run.card.provenance.device for run in ledger.runs),
         "packages": ", ".join(sorted(packages)),
     }
 

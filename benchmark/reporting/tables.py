@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from html import escape
-from typing import Any
 
 import pandas as pd
+from pydantic import JsonValue
 
+Cell = str | float | None
+Row = dict[str, Cell]
+"""A row of a table by column."""
 NONE = "–"
 BESIDE = "  "
 """How the first cell of a row starts that stands beside the row above it."""
@@ -44,14 +47,14 @@ LATEX = {
 }
 
 
-def missing(value: Any) -> bool:
+def missing(value: Cell) -> bool:
     """Whether a cell has nothing in it."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def fixed(value: Any) -> str:
+def fixed(value: float | None) -> str:
     """Two decimals, one for large numbers; a dash for nothing: returns, shares, scores."""
-    return NONE if missing(value) else _signed(value, _decimals(value))
+    return NONE if value is None or math.isnan(value) else _signed(value, _decimals(value))
 
 
 def _decimals(value: float) -> int:
@@ -63,30 +66,32 @@ def _signed(value: float, decimals: int) -> str:
     return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
-def number(value: Any) -> str:
+def number(value: Cell) -> str:
     """The same, with more decimals or powers of ten where two say little; words and counts as they are."""
     if isinstance(value, str | bool | int):
         return str(value)
-    if missing(value) or not value or abs(value) >= SMALL:
+    if not value or math.isnan(value) or abs(value) >= SMALL:
         return fixed(value)
     if abs(value) < TINY:
         return f"{value:.2e}".replace("e-0", "e-").replace("-", "−")
     return _signed(value, 3)
 
 
-def plain(value: Any) -> str:
+def plain(value: JsonValue) -> str:
     """A setting as a person writes it: no trailing zeros."""
-    return NONE if missing(value) else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return NONE if math.isnan(value) else f"{value:g}"
+    return NONE if value is None else str(value)
 
 
-def with_spread(mean: Any, std: Any, show: Callable[[Any], str] = fixed) -> str:
+def with_spread(mean: float, std: float | None, show: Callable[[float], str] = fixed) -> str:
     """Mean (standard deviation), both with the decimals of the mean where these are fixed."""
-    if missing(std):
+    if std is None or math.isnan(std):
         return show(mean)
     return f"{show(mean)} ({_signed(std, _decimals(mean)) if show is fixed else show(std)})"
 
 
-def interval(low: Any, high: Any) -> str:
+def interval(low: float | None, high: float | None) -> str:
     """[low, high]."""
     return NONE if missing(low) else f"[{fixed(low)}, {fixed(high)}]"
 
@@ -185,7 +190,7 @@ def group_starts(frame: pd.DataFrame) -> set[int]:
     return {i for i, cell in enumerate(first) if cell} if "" in first else set()
 
 
-def _cell(tag: str, content: Any, numeric: bool, wrap: bool = False) -> str:
+def _cell(tag: str, content: Cell, numeric: bool, wrap: bool = False) -> str:
     names = " ".join(["n"] * int(numeric) + ["wrap"] * int(wrap))
     kind = f' class="{names}"' if names else ""
     return f"<{tag}{kind}>{escape(str(content))}</{tag}>"
@@ -197,12 +202,12 @@ def _numeric(frame: pd.DataFrame) -> list[bool]:
     return [share > 0.9 for share in shares]
 
 
-def _looks_numeric(cell: Any) -> bool:
+def _looks_numeric(cell: Cell) -> bool:
     text = str(cell)
     return text in ("", NONE, "yes", "no") or text[0] in "[−-+.0123456789"
 
 
-def _latex(content: Any) -> str:
+def _latex(content: Cell) -> str:
     text = str(content)
     indent = r"\quad " if text.startswith(BESIDE) else ""
     return indent + "".join(LATEX.get(letter, letter) for letter in text.strip())

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
@@ -15,18 +15,30 @@ from comrl.ground.errors import BadInput
 from comrl.ground.files import write_whole
 
 DIGEST = 64  # hexadecimal digits of a sha256
+CurveRow = dict[str, float]
+"""A seed's row of curves.csv by column."""
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
-    """Keep tensors and plain values."""
+class Checkpoint(TypedDict):
+    """A training under way, as tensors and plain values."""
+
+    state: dict[str, Any]
+    """The learner's snapshot."""
+    curves: list[CurveRow]
+    seconds: list[float]
+    """Of each stage."""
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Keep a training under way."""
     memory = io.BytesIO()
-    torch.save(state, memory)
+    torch.save(checkpoint, memory)
     content = memory.getvalue()
     with write_whole(path) as part:
         part.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
 
 
-def load(path: Path, device: torch.device) -> dict[str, Any] | None:
+def load(path: Path, device: torch.device) -> Checkpoint | None:
     """What was kept, or None where nothing was; BadInput where the file is truncated or altered."""
     if not path.exists():
         return None
@@ -34,5 +46,5 @@ def load(path: Path, device: torch.device) -> dict[str, Any] | None:
     digest, content = image[:DIGEST], image[DIGEST:]
     if hashlib.sha256(content).hexdigest().encode() != digest:
         raise BadInput(f"{path} is truncated or altered; delete it and give the same command again")
-    state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location=device)
-    return state
+    checkpoint: Checkpoint = torch.load(io.BytesIO(content), weights_only=True, map_location=device)
+    return checkpoint

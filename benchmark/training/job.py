@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +17,10 @@ from comrl.algorithms.learner import State, start
 from comrl.benchmark.generation.generate import packages
 from comrl.benchmark.protocol import RunSpec, configured, describe, resolve, run_id, settled, split_overrides
 from comrl.benchmark.provenance import git_revision
+from comrl.benchmark.reporting.cards import Cost, Provenance, RunCard, run_name
 from comrl.benchmark.training.evaluate import evaluate
 from comrl.benchmark.training.online import evaluate_online
+from comrl.datasets.cards import TaskSetCard
 from comrl.datasets.sampler import Sampler
 from comrl.datasets.splits import Split, find_split, load_split, splits_of
 from comrl.datasets.store import Dataset, open_dataset
@@ -43,7 +44,21 @@ class Job:
     @cached_property
     def id(self) -> str:
         """Of everything that decides the result."""
-        return run_id(self.algorithm, self.training, self.spec, self.dataset.sha256, self.unread)
+        return self._id_with(self.spec.seeds)
+
+    @cached_property
+    def settings_id(self) -> str:
+        """The id that the run would have without seeds: runs that share it are one experiment."""
+        return self._id_with(())
+
+    def _id_with(self, seeds: tuple[int, ...]) -> str:
+        spec = self.spec.model_copy(update={"seeds": seeds})
+        return run_id(self.algorithm, self.training, spec, self.dataset.sha256, self.unread)
+
+    @property
+    def name(self) -> str:
+        """The run's folder."""
+        return run_name(self.spec, self.id)
 
     @property
     def split(self) -> Split:
@@ -110,6 +125,20 @@ class Job:
 
 def prepare_job(spec: RunSpec, data: Path, device: torch.device) -> Job:
     """Settle a spec; BadInput names whatever is unknown, missing or impossible."""
+    return prepare_jobs([spec], data, device)[0]
+
+
+def prepare_jobs(specs: Iterable[RunSpec], data: Path, device: torch.device) -> list[Job]:
+    """Settle all specs; those of one environment share its data, which are read and checked once."""
+
+    @cache
+    def opened(env: str) -> Dataset:
+        return open_dataset(data, env, check=True)
+
+    return [_settle(spec, opened, device) for spec in specs]
+
+
+def _settle(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.device) -> Job:
     family, algorithm = find_family(spec.env), find_algorithm(spec.algo)
     find_split(spec.split, family)
     if len(set(spec.seeds)) < len(spec.seeds) or min(spec.seeds) < 0:
@@ -122,7 +151,7 @@ def prepare_job(spec: RunSpec, data: Path, device: torch.device) -> Job:
             f"training.meta_batch {training.meta_batch} exceeds the {family.train_tasks} training tasks "
             f"of {family.name}, which must be distinct; lower it"
         )
-    job = Job(spec, algorithm, training, family, open_dataset(data, spec.env, check=True), device)
+    job = Job(spec, algorithm, training, family, opened(spec.env), device)
     for name in job.unread:
         if f"training.{name}" in spec.overrides:
             raise BadInput(
@@ -132,40 +161,28 @@ def prepare_job(spec: RunSpec, data: Path, device: torch.device) -> Job:
     return job
 
 
-def settings_id(job: Job) -> str:
-    """The id that the run would have without seeds: runs that share it are one experiment."""
-    return run_id(
-        job.algorithm, job.training, job.spec.model_copy(update={"seeds": ()}), job.dataset.sha256, job.unread
-    )
-
-
-def card(job: Job) -> dict[str, Any]:
+def card(job: Job, cost: Cost) -> RunCard:
     """The run's birth certificate."""
-    tasks = job.dataset.task_set
-    return {
-        "id": job.id,
-        "settings_id": settings_id(job),
-        "spec": json.loads(job.spec.model_dump_json(exclude={"context"})),
-        "role": job.algorithm.role,
-        "label": job.algorithm.label,
-        "env_label": job.family.label,
-        "algorithm": describe(job.algorithm),
-        "training": asdict(job.training),
-        "preset_parts": settled(job.spec.preset, job.spec.env, "parts"),
-        "horizon": job.family.horizon,
-        "scores": [[score.name, score.label] for score in job.family.scores],
-        "task_set": {
-            "seed": tasks.seed,
-            "train": tasks.train,
-            "test": tasks.test,
-            "params": tasks.params.tolist(),
-        },
-        "data_sha256": job.dataset.sha256,
-        "train_split_radius": job.radius(job.split),
-        "provenance": {
-            "git": git_revision(),
-            "packages": packages(),
-            "threads": torch.get_num_threads(),
-            "device": str(job.device),
-        },
-    }
+    return RunCard(
+        id=job.id,
+        settings_id=job.settings_id,
+        spec=job.spec,
+        role=job.algorithm.role,
+        label=job.algorithm.label,
+        env_label=job.family.label,
+        algorithm=describe(job.algorithm),
+        training=asdict(job.training),
+        preset_parts=settled(job.spec.preset, job.spec.env, "parts"),
+        horizon=job.family.horizon,
+        scores=tuple((score.name, score.label) for score in job.family.scores),
+        task_set=TaskSetCard.of(job.dataset.task_set),
+        data_sha256=job.dataset.sha256,
+        train_split_radius=job.radius(job.split),
+        provenance=Provenance(
+            git=git_revision(),
+            packages=packages(),
+            threads=torch.get_num_threads(),
+            device=str(job.device),
+        ),
+        cost=cost,
+    )

@@ -79,11 +79,11 @@ def load_policy(run: str | Path, seed: int | None = None, device: str = "cpu") -
     """The policies of a run's folder, of all seeds or of one; BadInput where there are none to be had."""
     folder, where = Path(run), torch.device(device)
     card = read_card(folder)
-    weights, seeds = read_weights(folder, card, where), card["spec"]["seeds"]
+    weights, seeds = read_weights(folder, card, where), card.spec.seeds
     if seed is not None:
         if seed not in seeds:
             raise BadInput(f"{folder.name} has no seed {seed}; it has {', '.join(map(str, seeds))}")
         weights = member_of(weights, seeds.index(seed), len(seeds))
-        card = {**card, "spec": {**card["spec"], "seeds": [seed]}}
+        card = card.model_copy(update={"spec": card.spec.model_copy(update={"seeds": (seed,)})})
     state = trained_state(card, weights, where)
-    return TrainedPolicy(state, weights, card["train_split_radius"], one=seed is not None)
+    return TrainedPolicy(state, weights, card.train_split_radius, one=seed is not None)

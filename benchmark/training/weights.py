@@ -6,19 +6,25 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor
 
 from comrl.algorithms.algorithm import Algorithm, Space, Training, find_algorithm
 from comrl.algorithms.learner import State, start
-from comrl.benchmark.reporting.ledger import HASH, WEIGHTS
+from comrl.benchmark.reporting.cards import RunCard
+from comrl.benchmark.reporting.folders import WEIGHTS
 from comrl.ground.errors import BadInput
 from comrl.ground.hashing import sha256
 from comrl.ground.settings import checked
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 FORMAT = 1
+Part = TypeVar("Part", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -45,14 +51,14 @@ def as_bytes(state: State, params_mean: Tensor, params_std: Tensor) -> bytes:
     return memory.getvalue()
 
 
-def read_weights(folder: Path, card: Mapping[str, Any], device: torch.device) -> Weights:
+def read_weights(folder: Path, card: RunCard, device: torch.device) -> Weights:
     """The weights of a run; BadInput where none were kept, or the file is altered or of another format."""
     path = folder / WEIGHTS
     again = "delete the run's folder and give its `bench run` again"
-    if HASH not in card or not path.exists():
+    if card.weights_sha256 is None or not path.exists():
         raise BadInput(f"{folder.name} kept no weights; to test or use what it trained, {again}")
     content = path.read_bytes()
-    if sha256(content) != card[HASH]:
+    if sha256(content) != card.weights_sha256:
         raise BadInput(f"{path} is truncated or altered; {again}")
     body = torch.load(io.BytesIO(content), weights_only=True, map_location=device)
     if body["format"] != FORMAT:
@@ -61,10 +67,9 @@ def read_weights(folder: Path, card: Mapping[str, Any], device: torch.device) ->
     return Weights(body["nets"], space, body["params_mean"], body["params_std"])
 
 
-def trained_state(card: Mapping[str, Any], weights: Weights, device: torch.device) -> State:
+def trained_state(card: RunCard, weights: Weights, device: torch.device) -> State:
     """The stack of a run's seeds as it was at the end of its training, ready to act and be tested."""
-    algorithm, seeds = algorithm_of(card), card["spec"]["seeds"]
-    state = start(algorithm, Training(**card["training"]), weights.space, seeds, device)
+    state = start(algorithm_of(card), training_of(card), weights.space, card.spec.seeds, device)
     for name, net in state.nets.items():
         net.load_state_dict(weights.nets[name])
     state.step = state.training.steps
@@ -80,26 +85,37 @@ def member_of(weights: Weights, index: int, stack: int) -> Weights:
     return replace(weights, nets=nets)
 
 
-def algorithm_of(card: Mapping[str, Any]) -> Algorithm:
+def training_of(card: RunCard) -> Training:
+    """The protocol's settings that the run was trained with; BadInput where this program has others."""
+    known = {one.name for one in fields(Training)}
+    if strange := sorted(card.training.keys() - known):
+        raise BadInput(f"{card.name} was trained with training.{strange[0]}, which this program has not")
+    values = {
+        name: checked(Training, name, value, f"training.{name}") for name, value in card.training.items()
+    }
+    return Training(**values)
+
+
+def algorithm_of(card: RunCard) -> Algorithm:
     """The algorithm with the settings it was trained with, without what is of use in training alone."""
-    declared = find_algorithm(card["spec"]["algo"])
-    tree = card["algorithm"]
+    declared = find_algorithm(card.spec.algo)
+    tree = card.algorithm
     parts = {name: _as_trained(getattr(declared, name), tree[name]) for name in ("encoder", "control")}
     return replace(declared, task_loss=None, before=(), **parts)
 
 
-def _as_trained(part: Any, tree: Mapping[str, Any]) -> Any:
+def _as_trained(part: Part, tree: JsonValue) -> Part:
     """A part with the values of a card's tree; BadInput where the part has become another."""
-    kind = type(part).__name__
-    if tree.get("part") != kind:
-        raise BadInput(f"the run was trained with {tree.get('part')} where this program has {kind}")
+    kind, was = type(part).__name__, tree.get("part") if isinstance(tree, dict) else None
+    if not isinstance(tree, dict) or was != kind:
+        raise BadInput(f"the run was trained with {was} where this program has {kind}")
     values = {}
     for one in fields(part):
         if one.name in tree:
             own, value = getattr(part, one.name), tree[one.name]
             known = (
                 _as_trained(own, value)
-                if is_dataclass(own)
+                if is_dataclass(own) and not isinstance(own, type)
                 else checked(type(part), one.name, value, one.name)
             )
             values[one.name] = known

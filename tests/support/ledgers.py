@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from comrl.benchmark.reporting.cards import PortraitCard, RunCard
 from comrl.benchmark.reporting.ledger import write_portrait, write_run
 from comrl.envs.family import find_family
 
@@ -163,7 +164,7 @@ def add_run(
     final = _returns(draw, env, algo, seeds, contexts or (split,))
     probe = _probe(draw, env, algo, len(seeds), draws) if algo.role == "method" else {}
     curves, online = _curves(draw, env, final, seeds, training), _online(final, split)
-    return write_run(results, info, curves, final, probe, online)
+    return write_run(results, RunCard.read(info), curves, final, probe, online)
 
 
 def _data(env: Env) -> str:
@@ -262,7 +263,7 @@ def _film(env: Env, seeds: int) -> dict[str, Any]:
     }
 
 
-def portrait(env: Env) -> tuple[dict[str, Any], dict[str, Any]]:
+def portrait(env: Env) -> tuple[PortraitCard, dict[str, Any]]:
     """A data set's portrait: paths that leave the origin for a goal, straighter the better the split."""
     draw = np.random.default_rng(len(env.name))
     headed = np.array(env.task_set()["params"])
@@ -278,7 +279,7 @@ def portrait(env: Env) -> tuple[dict[str, Any], dict[str, Any]]:
     missed = missed + draw.gamma(1, 0.03, missed.shape)
     scale = 0.05 * env.gap if env.body else 1.0
     arrays["checkpoint_returns"] = arrays["best_dense"][:, None] - scale * missed
-    info = {
+    info: dict[str, Any] = {
         "env": env.name, "env_label": env.label, "sha256": _data(env), "preset": "lite", "trainer": "stacked",
         "task_set": env.task_set(), "scores": [list(score) for score in env.scores],
         "generation_seconds": 120.5, "episodes": 12, "transitions": dict.fromkeys(SPLITS, 240),
@@ -290,7 +291,9 @@ def portrait(env: Env) -> tuple[dict[str, Any], dict[str, Any]]:
     if env.body:
         info["fewest_transitions"] = dict.fromkeys(SPLITS, 130)
         del arrays["heading"]
-        return info, {name: values for name, values in arrays.items() if not name.startswith("best_")}
+        return PortraitCard.read(info), {
+            name: values for name, values in arrays.items() if not name.startswith("best_")
+        }
     for split, noise in zip(SPLITS, (0.03, 0.15, 0.5, 0.25), strict=True):
         along = np.clip(draw.uniform(0, 1.3, (env.tasks, 60, 1)), 0, 1)
         wander = draw.normal(size=(env.tasks, 60, 2)) * noise
@@ -302,4 +305,4 @@ def portrait(env: Env) -> tuple[dict[str, Any], dict[str, Any]]:
         reward = np.clip(near / 0.5, 0, None)
         arrays |= {"pool_states": pool, "pool_absolute": (reward == 0).all(0), "pool_reward": reward[chosen]}
         arrays["pool_tasks"] = chosen
-    return info, arrays
+    return PortraitCard.read(info), arrays

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pandas as pd
 
 from comrl.benchmark.reporting.ledger import Ledger
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
 
 SECTIONS = (
     "Summary",
@@ -30,6 +33,10 @@ class Absent:
     remedy: str
 
 
+Product: TypeAlias = "pd.DataFrame | Drawing | Absent | None"
+"""What a figure's `make` gives."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """A table or figure: what makes it, where it stands in the report, and how to read it.
@@ -44,7 +51,7 @@ class Figure:
     name: str
     title: str
     kind: Literal["table", "figure"]
-    make: Callable[[Ledger], Any]
+    make: Callable[[Ledger], Product]
     caption: str
     section: str = "Results"
     needs: str = "bench run"

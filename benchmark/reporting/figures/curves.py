@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
 from comrl.benchmark.reporting.figures import Figure, style
@@ -21,17 +20,17 @@ from comrl.benchmark.reporting.figures.views import (
 from comrl.benchmark.reporting.ledger import Ledger
 
 
-def headline_curves(ledger: Ledger) -> Any:
+def headline_curves(ledger: Ledger) -> style.Drawing | None:
     """Learning curves on the headline split. [focalpp Fig. 4a]"""
     return _curves(ledger, headline_split())
 
 
-def relabeled_curves(ledger: Ledger) -> Any:
+def relabeled_curves(ledger: Ledger) -> style.Drawing | None:
     """Learning curves on the relabeled data. [focalpp Fig. 5b]"""
     return _curves(ledger, paper()["report"]["relabeled_split"])
 
 
-def _curves(ledger: Ledger, split: str) -> Any:
+def _curves(ledger: Ledger, split: str) -> style.Drawing | None:
     """A panel per environment: the mean over seeds, every seed thinly, the yardsticks as lines."""
     groups = by_setting(entries(ledger, split=split))
     if not any(of_role(group, "method") for group in groups.values()):
@@ -60,7 +59,7 @@ def _curves(ledger: Ledger, split: str) -> Any:
     return figure
 
 
-def _cut_start(axis: Any, group: list[Entry], score: str) -> None:
+def _cut_start(axis: Axes, group: list[Entry], score: str) -> None:
     """Cut off returns so far under the lower yardstick that they would flatten all that matters, but no
     method's last.
     """

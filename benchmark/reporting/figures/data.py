@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from numpy.typing import NDArray
 
 from comrl.benchmark.reporting.figures import Figure, style
 from comrl.benchmark.reporting.figures.views import (
@@ -26,36 +30,36 @@ def dataset_table(ledger: Ledger) -> pd.DataFrame | None:
     """What each data set is and what it cost."""
     rows = []
     for portrait in portraits(ledger):
-        info = portrait.info
+        card = portrait.card
         score = next(iter(portrait.scores))
         told = published("environments", portrait.env, "radius") and published("report", "nonsparse_share")
         for split in splits_in_order(portrait, score):
-            rate = info.get("nonsparse_rate", {}).get(split)
-            most = info.get("transitions", {}).get(split)
+            rate = card.nonsparse_rate.get(split)
+            most = card.transitions.get(split)
             rows.append(
                 {
-                    "data set": info["env_label"],
-                    "trainer": info["trainer"],
-                    "tasks": len(info["task_set"]["params"]),
+                    "data set": card.env_label,
+                    "trainer": card.trainer,
+                    "tasks": len(card.task_set.params),
                     "split": split,
                     "episodes": portrait.arrays[f"return_{split}_{score}"].shape[1],
                     "transitions": most,
-                    "fewest_transitions": info.get("fewest_transitions", {}).get(split, most),
+                    "fewest_transitions": card.fewest_transitions.get(split, most),
                     "mean return": float(portrait.arrays[f"return_{split}_{score}"].mean()),
-                    "radius": info.get("radius", {}).get(split),
+                    "radius": card.radius.get(split),
                     "nonsparse": rate,
                     "paper": told if rate is not None and split == headline_split() else None,
-                    "other_radii": _at_radii(info.get("nonsparse_rate_at", {}).get(split, [])),
-                    "generation_seconds": float(info["generation_seconds"]),
-                    "sha256": info["sha256"][:12],
+                    "other_radii": _at_radii(card.nonsparse_rate_at.get(split, ())),
+                    "generation_seconds": card.generation_seconds,
+                    "sha256": card.sha256[:12],
                 }
             )
     return pd.DataFrame(rows) if rows else None
 
 
-def _at_radii(rates: list[list[float]]) -> str:
+def _at_radii(rates: Iterable[tuple[float, float]]) -> str:
     """Shares under other readings of the goal radius."""
-    return ", ".join(f"{number(float(rate))} (R = {plain(radius)})" for radius, rate in rates)
+    return ", ".join(f"{number(rate)} (R = {plain(radius)})" for radius, rate in rates)
 
 
 def show_datasets(frame: pd.DataFrame) -> pd.DataFrame:
@@ -82,14 +86,14 @@ def show_datasets(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(shown).drop(columns=empty)
 
 
-def _between(fewest: Any, most: Any) -> str:
+def _between(fewest: float | None, most: float | None) -> str:
     """A count, or the range of it over tasks."""
     if missing(most):
         return NONE
     return f"{most:.0f}" if fewest == most else f"{fewest:.0f}–{most:.0f}"
 
 
-def state_maps(ledger: Ledger) -> Any:
+def state_maps(ledger: Ledger) -> style.Drawing | None:
     """Where the states of single tasks lie, 20 tasks in colour. [focalpp Fig. 5a]"""
     found = [portrait for portrait in portraits(ledger) if f"states_{STATE_SPLIT}" in portrait.arrays]
     if not found:
@@ -102,13 +106,13 @@ def state_maps(ledger: Ledger) -> Any:
             axis.plot(*states[task].T, ".", color=colour, markersize=2, mew=0, alpha=0.7, rasterized=True)
             _mark_goal(axis, portrait, task, colour)
         style.square_map(axis)
-        axis.set_title(portrait.info["env_label"])
+        axis.set_title(portrait.card.env_label)
         axis.set_xlabel("first observation")
         axis.set_ylabel("second observation")
     return figure
 
 
-def relabelling(ledger: Ledger) -> Any:
+def relabelling(ledger: Ledger) -> style.Drawing | None:
     """How the relabeled data are made: single tasks, one pool, single rewards. [focalpp Fig. 7]"""
     found = next((portrait for portrait in portraits(ledger) if "pool_states" in portrait.arrays), None)
     if found is None:
@@ -140,7 +144,7 @@ def relabelling(ledger: Ledger) -> Any:
     return figure
 
 
-def _draw_pool(axes: Any, portrait: Portrait) -> None:
+def _draw_pool(axes: Sequence[Axes], portrait: Portrait) -> None:
     """Single tasks' states, all states, and which of them are empty of reward for every task."""
     tasks, pool, absolute = (portrait.arrays[f"pool_{name}"] for name in ("tasks", "states", "absolute"))
     source = portrait.arrays[f"states_{paper()['report']['headline_split']}"]
@@ -163,21 +167,23 @@ def _draw_pool(axes: Any, portrait: Portrait) -> None:
     style.letter(axes)
 
 
-def _draw_reward(axis: Any, states: Any, reward: Any) -> Any:
+def _draw_reward(axis: Axes, states: NDArray[np.float32], reward: NDArray[np.float32]) -> PathCollection:
     """The pool in grey, and in colour where this task has reward."""
     some = reward > 0
     axis.plot(*states[~some].T, ".", color="#d9d9d9", markersize=1.2, mew=0, rasterized=True)
-    shades = {"cmap": "magma_r", "vmin": 0, "vmax": 1, "s": 1.4, "linewidths": 0, "rasterized": True}
-    return axis.scatter(*states[some].T, c=reward[some], **shades)
+    x, y = states[some].T
+    return axis.scatter(
+        x, y, c=reward[some], cmap="magma_r", vmin=0, vmax=1, s=1.4, linewidths=0, rasterized=True
+    )
 
 
 def tasks_in_order(portrait: Portrait, count: int = SHOWN_TASKS) -> list[int]:
     """Tasks at equal distances along their first parameter."""
-    order = np.argsort(np.array(portrait.info["task_set"]["params"])[:, 0], kind="stable")
+    order = np.argsort(portrait.card.task_set.array[:, 0], kind="stable")
     return [int(task) for task in order[np.unique(np.linspace(0, len(order) - 1, count).astype(int))]]
 
 
-def _mark_goal(axis: Any, portrait: Portrait, task: int, colour: Any) -> None:
+def _mark_goal(axis: Axes, portrait: Portrait, task: int, colour: style.Colour) -> None:
     if "heading" in portrait.arrays:
         goal = portrait.arrays["heading"][task]
         axis.plot(*goal, "*", color=colour, markersize=6, mec="black", mew=0.4, zorder=3)

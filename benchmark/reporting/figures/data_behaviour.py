@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 
 from comrl.benchmark.reporting.figures import Figure, style
 from comrl.benchmark.reporting.figures.views import nothing_held_out, portraits, return_label, splits_in_order
@@ -14,7 +16,7 @@ SPLIT_COLOURS = ("#0072B2", "#E69F00", "#888888", "#CC79A7")
 FEW = 5  # so many tasks stand side by side, more are a line
 
 
-def behaviour(ledger: Ledger) -> Any:
+def behaviour(ledger: Ledger) -> style.Drawing | None:
     """Per data set: return by split, the behaviour agents' learning curves, their last checkpoints."""
     found = portraits(ledger)
     if not found:
@@ -24,16 +26,16 @@ def behaviour(ledger: Ledger) -> Any:
         _draw_returns(row[0], portrait)
         _draw_checkpoints(row[1], portrait)
         _draw_last(row[2], portrait)
-        row[0].set_title(portrait.info["env_label"])
+        row[0].set_title(portrait.card.env_label)
     return figure
 
 
-def _draw_returns(axis: Any, portrait: Portrait) -> None:
+def _draw_returns(axis: Axes, portrait: Portrait) -> None:
     score = next(iter(portrait.scores))
     splits = splits_in_order(portrait, score)
     values = [portrait.arrays[f"return_{split}_{score}"].ravel() for split in splits]
     drawn = axis.violinplot(values, orientation="horizontal", widths=0.85, showextrema=False, points=200)
-    for body in drawn["bodies"]:
+    for body in cast("list[PolyCollection]", drawn["bodies"]):  # matplotlib types it as a single one
         body.set(facecolor="#7f9fbf", alpha=0.7, edgecolor="#3f5f7f", linewidth=0.5)
     for place, sample in enumerate(values, start=1):
         low, middle, high = np.quantile(sample, [0.25, 0.5, 0.75])
@@ -47,7 +49,7 @@ def _draw_returns(axis: Any, portrait: Portrait) -> None:
     axis.set_xlabel(f"episode's {return_label(portrait.scores[score])}")
 
 
-def _draw_checkpoints(axis: Any, portrait: Portrait) -> None:
+def _draw_checkpoints(axis: Axes, portrait: Portrait) -> None:
     steps, returns = portrait.arrays["checkpoint_steps"], portrait.arrays["checkpoint_returns"]  # [C], [T, C]
     low, middle, high = np.quantile(returns, [0.1, 0.5, 0.9], axis=0)
     axis.fill_between(steps, low, high, color="#7f9fbf", alpha=0.4, linewidth=0, label="10–90 % of tasks")
@@ -60,14 +62,14 @@ def _draw_checkpoints(axis: Any, portrait: Portrait) -> None:
     axis.legend(loc="lower right", fontsize=6.5)
 
 
-def _draw_last(axis: Any, portrait: Portrait) -> None:
+def _draw_last(axis: Axes, portrait: Portrait) -> None:
     """Every task's last checkpoint: its regret where the optimum is known, else its return."""
     last = portrait.arrays["checkpoint_returns"][:, -1]  # [T]
     known = "best_dense" in portrait.arrays
     values = portrait.arrays["best_dense"] - last if known else last
-    tasks = portrait.info["task_set"]
-    member = np.isin(np.arange(len(values)), tasks["test"])
-    apart = not set(tasks["test"]) & set(tasks["train"])
+    tasks = portrait.card.task_set
+    member = np.isin(np.arange(len(values)), tasks.test)
+    apart = not set(tasks.test) & set(tasks.train)
     if known:
         axis.vlines(np.arange(len(values)), 0, values, color="#d0d0d0", linewidth=0.6)
     groups = ((~member, "training task", "#0072B2"), (member, "test task", "#D55E00"))
@@ -78,13 +80,13 @@ def _draw_last(axis: Any, portrait: Portrait) -> None:
     low, high = (min(0.0, values.min()), values.max()) if known else axis.get_ylim()
     axis.set_ylim(low, high + 0.3 * (high - low))  # room for the legend
     axis.ticklabel_format(axis="y", useOffset=False)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.locator_params(axis="x", integer=True)
     axis.set_xlabel("task")
     axis.set_ylabel("regret,\nlast checkpoint" if known else "dense return,\nlast checkpoint")
     axis.legend(loc="upper right", fontsize=6.5, handletextpad=0.1, ncols=2, columnspacing=0.8)
 
 
-def returns_by_task(ledger: Ledger) -> Any:
+def returns_by_task(ledger: Ledger) -> style.Drawing | None:
     """Median and quartiles of the episodes' returns, task by task and split by split."""
     found = portraits(ledger)
     if not found:
@@ -96,10 +98,10 @@ def returns_by_task(ledger: Ledger) -> Any:
     return figure
 
 
-def _draw_tasks(axis: Any, portrait: Portrait) -> None:
+def _draw_tasks(axis: Axes, portrait: Portrait) -> None:
     score = next(iter(portrait.scores))
-    tasks = portrait.info["task_set"]
-    first = np.array(tasks["params"])[:, 0]
+    tasks = portrait.card.task_set
+    first = tasks.array[:, 0]
     order = np.argsort(first, kind="stable")
     place = np.arange(len(order))
     shown = _own_splits(portrait, score)
@@ -115,7 +117,7 @@ def _draw_tasks(axis: Any, portrait: Portrait) -> None:
         axis.plot(place, middle, color=colour, linewidth=1.0, label=split)
     if f"best_{score}" in portrait.arrays:
         axis.plot(place, portrait.arrays[f"best_{score}"][order], label="best possible", **style.BEST)
-    test = np.isin(order, tasks["test"])
+    test = np.isin(order, tasks.test)
     if not test.all():
         axis.plot(
             place[test], np.full(test.sum(), 0.02), "|", color="#333333", markersize=4, mew=0.7,
@@ -126,7 +128,7 @@ def _draw_tasks(axis: Any, portrait: Portrait) -> None:
         axis.set_xlim(-0.6, len(order) - 0.4)
     axis.set_xlabel("task, by its first parameter")
     axis.set_ylabel(return_label(portrait.scores[score]).replace(", ", ",\n"))
-    axis.set_title(portrait.info["env_label"])
+    axis.set_title(portrait.card.env_label)
     axis.grid(axis="y")
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from matplotlib.axes import Axes
 
 from comrl.benchmark.reporting import metrics
 from comrl.benchmark.reporting.figures import Figure, style
@@ -21,7 +20,7 @@ from comrl.benchmark.reporting.figures.views import (
 from comrl.benchmark.reporting.ledger import Ledger
 
 
-def seed_dots(ledger: Ledger) -> Any:
+def seed_dots(ledger: Ledger) -> style.Drawing | None:
     """A panel per environment and training split, a row per algorithm, a dot per seed."""
     report_splits = {headline_split(), *(entry.split for entry in entries(ledger, role="lower"))}
     groups = by_setting(entry for entry in entries(ledger) if entry.split in report_splits)
@@ -55,7 +54,7 @@ def seed_dots(ledger: Ledger) -> Any:
     return figure
 
 
-def _draw_row(axis: Any, row: int, entry: Entry, score: str, colour: str, marker: str) -> None:
+def _draw_row(axis: Axes, row: int, entry: Entry, score: str, colour: str, marker: str) -> None:
     """Seeds as dots, and beneath them the interquartile mean with its interval."""
     returns = entry.returns(score)  # [S, T]
     seeds = returns.mean(1)

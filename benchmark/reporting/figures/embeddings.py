@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from comrl.benchmark.reporting import metrics
@@ -35,7 +35,7 @@ def variances(ledger: Ledger) -> pd.DataFrame | None:
         z = entry.probe("z")
         if z is None:
             continue
-        train = z[:, entry.first.info["task_set"]["train"]]  # [S, T, D, Z]
+        train = z[:, list(entry.first.card.task_set.train)]  # [S, T, D, Z]
         within = [metrics.embedding_variance(seed) for seed in train]
         between = [metrics.between_task_variance(seed) for seed in train]
         told = published("table2", entry.env, entry.first.algo) if entry.split == headline_split() else None
@@ -69,7 +69,7 @@ def show_variances(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def embedding_maps(ledger: Ledger) -> Any:
+def embedding_maps(ledger: Ledger) -> style.Drawing | None:
     """t-SNE of many context draws: environments down, methods across. [focalpp Fig. 4b, c]"""
     chosen = report_entries(ledger, "z")
     if not chosen:
@@ -101,10 +101,10 @@ def _on_lines(name: str) -> str:
     return "\n".join(textwrap.fill(line, WIDEST) for line in name.replace(" (", "\n(").splitlines())
 
 
-def _draw_map(axis: Any, entry: Entry) -> None:
+def _draw_map(axis: Axes, entry: Entry) -> None:
     z = entry.probe("z")
     assert z is not None
-    first = np.array(entry.first.info["task_set"]["params"])[:, 0]
+    first = entry.first.card.task_set.array[:, 0]
     order = np.argsort(first, kind="stable")
     tasks = order[np.unique(np.linspace(0, len(order) - 1, SHOWN_TASKS).astype(int))]
     points = z[0][tasks, :SHOWN_DRAWS]  # [T', D, Z]
@@ -124,7 +124,7 @@ def _draw_map(axis: Any, entry: Entry) -> None:
     axis.set_box_aspect(1)
 
 
-def project(points: NDArray[Any]) -> NDArray[Any]:
+def project(points: NDArray[np.floating]) -> NDArray[np.floating]:
     """t-SNE on one thread, so that it repeats: [N, Z] -> [N, 2]."""
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits

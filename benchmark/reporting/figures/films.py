@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from comrl.benchmark.reporting.drawing import REMEDY, draw
@@ -16,7 +17,7 @@ from comrl.envs.family import TaskFamily, families
 SHOWN = 6  # frames a strip
 
 
-def films(ledger: Ledger) -> Any:
+def films(ledger: Ledger) -> style.Drawing | Absent | None:
     """A strip of frames per task, two tasks per environment."""
     chosen = _chosen(ledger)
     if not chosen:
@@ -36,7 +37,7 @@ def films(ledger: Ledger) -> Any:
         for row, line in enumerate(pair):
             _draw_strip(line, frames[row], obs[row], steps[row], _family(entry))
             line[0].set_ylabel(_task_name(entry, int(tasks[row])), fontsize=7)
-        pair[0, 0].set_title(f"{entry.first.info['env_label']}, {entry.label}")
+        pair[0, 0].set_title(f"{entry.first.card.env_label}, {entry.label}")
     return figure
 
 
@@ -58,14 +59,20 @@ def _family(entry: Entry) -> TaskFamily | None:
     return family if family and family.obs_dim == entry.first.probe["film_obs"].shape[-1] else None
 
 
-def _frames(entry: Entry) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def _frames(entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """Some observations of the first seed's film, their steps, and the tasks: [2, F, O], [2, F], [2]."""
     obs, steps, tasks = (entry.first.probe[f"film_{name}"][0] for name in ("obs", "steps", "tasks"))
     picked = np.linspace(0, obs.shape[1] - 1, SHOWN).round().astype(int)
     return obs[:, picked], steps[:, picked], tasks
 
 
-def _draw_strip(line: Any, frames: Any, obs: Any, steps: Any, family: TaskFamily | None) -> None:
+def _draw_strip(
+    line: Sequence[Axes],
+    frames: NDArray[np.uint8],
+    obs: NDArray[np.float32],
+    steps: NDArray[np.int64],
+    family: TaskFamily | None,
+) -> None:
     for axis, frame, seen, step in zip(line, frames, obs, steps, strict=True):
         axis.imshow(frame, interpolation="antialiased")
         axis.set(xticks=[], yticks=[])
@@ -77,7 +84,7 @@ def _draw_strip(line: Any, frames: Any, obs: Any, steps: Any, family: TaskFamily
 
 def _task_name(entry: Entry, task: int) -> str:
     """The task's parameter, where it has but one."""
-    family, params = _family(entry), entry.first.info["task_set"]["params"][task]
+    family, params = _family(entry), entry.first.card.task_set.params[task]
     if family is None or len(params) > 1:
         return f"task {task}"
     return f"{family.param_names[0]}\n{params[0]:.3g}".replace("-", "−")

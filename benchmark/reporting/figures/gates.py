@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from comrl.benchmark.reporting import metrics
@@ -24,7 +25,7 @@ from comrl.benchmark.reporting.tables import NONE, missing, once, plain
 INFORMATIVE, EMPTY, OTHER = "#D55E00", "#0072B2", "#555555"
 
 
-def weight_densities(ledger: Ledger) -> Any:
+def weight_densities(ledger: Ledger) -> style.Drawing | None:
     """Density of the gate's weights for transitions with and without reward, with AUC. [focalpp Fig. 5c]"""
     chosen = sorted(report_entries(ledger, "gate_weight"), key=lambda entry: entry.split == headline_split())
     if not chosen:
@@ -44,7 +45,7 @@ def gate_auc(entry: Entry) -> list[float]:
     return [metrics.auc(w[k], n[k]) for w, n, k in zip(weight, nonzero, kept, strict=True)]
 
 
-def _draw_density(axis: Any, entry: Entry) -> None:
+def _draw_density(axis: Axes, entry: Entry) -> None:
     weight, nonzero, absolute = (entry.probe(f"gate_{name}") for name in ("weight", "nonzero", "absolute"))
     assert weight is not None and nonzero is not None and absolute is not None
     bins = np.linspace(0, max(np.quantile(weight, 0.998), 1.5), 41)
@@ -59,7 +60,14 @@ def _draw_density(axis: Any, entry: Entry) -> None:
         values = np.clip(weight[member], bins[0], bins[-1])
         fill = (*to_rgb(colour), 0.0 if colour == OTHER else 0.35)
         axis.hist(
-            values, bins, density=True, histtype="stepfilled", fc=fill, ec=colour, linewidth=0.9, label=label
+            values,
+            bins.tolist(),
+            density=True,
+            histtype="stepfilled",
+            fc=fill,
+            ec=colour,
+            linewidth=0.9,
+            label=label,
         )
     values = gate_auc(entry)
     spread = f" ({min(values):.3f}–{max(values):.3f})" if len(values) > 1 else ""
@@ -72,7 +80,7 @@ def _draw_density(axis: Any, entry: Entry) -> None:
     axis.set_ylim(top=1.2 * axis.get_ylim()[1])
 
 
-def variance_against_sparsity(ledger: Ledger) -> Any:
+def variance_against_sparsity(ledger: Ledger) -> style.Drawing | None:
     """Variance of z against the sparse share of the context, eq. 34's threshold. [focalpp Fig. 6]"""
     chosen = [e for e in report_entries(ledger, "sparsity_variance") if np.isfinite(thresholds(e)).any()]
     if not chosen:
@@ -94,13 +102,13 @@ def variance_against_sparsity(ledger: Ledger) -> Any:
     return figure
 
 
-def _draw_variance(axis: Any, entry: Entry, colour: str) -> None:
+def _draw_variance(axis: Axes, entry: Entry, colour: str) -> None:
     """Mean over seeds, every seed thinly; a gated encoder with its own threshold."""
     ratio, variance = entry.first.probe["sparsity_ratio"], entry.probe("sparsity_variance")  # [R], [S, R]
     assert variance is not None
     if entry.probe("gate_weight") is not None:
         axis.axvline(
-            np.nanmean(thresholds(entry)), color=colour, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1
+            float(np.nanmean(thresholds(entry))), color=colour, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1
         )
     axis.plot(ratio, variance.T, color=colour, linewidth=0.5, alpha=0.4)
     axis.plot(ratio, variance.mean(0), color=colour, label=entry.label, marker="o", markersize=2.2)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
+from pydantic import JsonValue
 
 from comrl.benchmark.reporting.figures import Figure
 from comrl.benchmark.reporting.figures.views import (
@@ -20,6 +21,7 @@ from comrl.benchmark.reporting.figures.views import (
 )
 from comrl.benchmark.reporting.ledger import Ledger, Run
 from comrl.benchmark.reporting.tables import NONE, number, once, plain
+from comrl.ground.cards import Tree
 
 PLAIN_LABELS = {"steps": "gradient steps", "tau": "target network rate", "temperature": "entropy temperature"}
 
@@ -31,16 +33,16 @@ def environments(ledger: Ledger) -> pd.DataFrame | None:
     for (env, split), group in by_setting(entries(ledger)).items():
         if split not in (headline_split(), relabeled):
             continue
-        info = group[0].first.info
+        card = group[0].first.card
         told = published("environments", env) or {}
         rows.append(
             {
                 "training set": group[0].setting,
-                "training tasks": len(info["task_set"]["train"]),
+                "training tasks": len(card.task_set.train),
                 "paper's training tasks": told.get("train_tasks"),
-                "test tasks": len(info["task_set"]["test"]),
+                "test tasks": len(card.task_set.test),
                 "paper's test tasks": told.get("test_tasks"),
-                "goal radius": info["train_split_radius"],
+                "goal radius": card.train_split_radius,
                 "paper's goal radius": told.get("radius", {}).get(split),
             }
         )
@@ -71,7 +73,7 @@ def hyperparameters(ledger: Ledger) -> pd.DataFrame | None:
             row[group] = _values(ledger, members, line["key"])
             row[f"{group}, paper"] = plain(line.get(group))
         rows.append(row)
-    for key in dict.fromkeys(key for run in ledger.runs for key in run.info["training"] if key not in named):
+    for key in dict.fromkeys(key for run in ledger.runs for key in run.card.training if key not in named):
         row = {"setting": PLAIN_LABELS.get(key, key.replace("_", " "))}
         for group, members in groups.items():
             row[group], row[f"{group}, paper"] = _values(ledger, members, [f"training.{key}"]), NONE
@@ -83,18 +85,19 @@ def _values(ledger: Ledger, members: list[Entry], keys: list[str]) -> str:
     """The distinct values of a setting over runs, as a person writes them."""
     found = []
     for run in (run for entry in members for run in entry.runs):
-        told = (_lookup(run.info, key.split(".")) for key in keys)
+        card: Tree = {name: getattr(run.card, name) for name in ("training", "algorithm", "horizon")}
+        told = (_lookup(card, key.split(".")) for key in keys)
         value = _transitions(ledger, run) if keys == ["transitions"] else _first(told)
         if value is not None and value not in found:
             found.append(value)
     return ", ".join(plain(value) for value in found) or NONE
 
 
-def _first(values: Iterable[Any]) -> Any:
+def _first(values: Iterable[JsonValue]) -> JsonValue:
     return next((value for value in values if value is not None), None)
 
 
-def _lookup(tree: Any, keys: list[str]) -> Any:
+def _lookup(tree: JsonValue, keys: list[str]) -> JsonValue:
     """The value at a path; `name(Class)` is a part that must be of that class."""
     for key in keys:
         name, _, kind = key.rstrip(")").partition("(")
@@ -107,8 +110,7 @@ def _lookup(tree: Any, keys: list[str]) -> Any:
 def _transitions(ledger: Ledger, run: Run) -> int | None:
     """Transitions per task in the split that the run was trained on, where the portrait knows them."""
     portrait = portrait_of(ledger, run.env)
-    counts = portrait.info.get("transitions", {}) if portrait else {}
-    return counts.get(run.split)
+    return portrait.card.transitions.get(run.split) if portrait else None
 
 
 def costs(ledger: Ledger) -> pd.DataFrame | None:
@@ -116,21 +118,21 @@ def costs(ledger: Ledger) -> pd.DataFrame | None:
     rows = []
     for entry in entries(ledger):
         for run in entry.runs:
-            cost, birth = run.info["cost"], run.info["provenance"]
+            cost, birth = run.card.cost, run.card.provenance
             rows.append(
                 {
                     "environment": entry.setting,
                     "algorithm": entry.label + (", online" if run.online is not None else ""),
-                    "seeds": len(run.spec["seeds"]),
-                    "steps before": int(cost.get("before_steps", cost.get("teacher_steps", 0))),
-                    "before_seconds": float(cost.get("before_seconds", cost.get("before_seconds", 0.0))),
-                    "gradient steps": int(cost["gradient_steps"]),
-                    "train_seconds": float(cost["train_seconds"]),
-                    "steps_per_second": cost["gradient_steps"] / max(cost["train_seconds"], 1e-9),
-                    "encoder parameters": int(cost["encoder_parameters"]),
-                    "infer_ms": cost.get("infer_ms"),
-                    "act_ms": cost.get("act_ms"),
-                    "device": f"{birth['device']}, threads: {birth['threads']}",
+                    "seeds": len(run.spec.seeds),
+                    "steps before": cost.before_steps,
+                    "before_seconds": cost.before_seconds,
+                    "gradient steps": cost.gradient_steps,
+                    "train_seconds": cost.train_seconds,
+                    "steps_per_second": cost.gradient_steps / max(cost.train_seconds, 1e-9),
+                    "encoder parameters": cost.encoder_parameters,
+                    "infer_ms": cost.infer_ms,
+                    "act_ms": cost.act_ms,
+                    "device": f"{birth.device}, threads: {birth.threads}",
                 }
             )
     return pd.DataFrame(rows) if rows else None

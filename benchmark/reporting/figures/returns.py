@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -22,7 +20,7 @@ from comrl.benchmark.reporting.figures.views import (
     split_rank,
 )
 from comrl.benchmark.reporting.ledger import Ledger, Portrait
-from comrl.benchmark.reporting.tables import BESIDE, fixed, interval, once, with_spread
+from comrl.benchmark.reporting.tables import BESIDE, Row, fixed, interval, once, with_spread
 
 BEHAVIOUR = "behaviour data: "
 
@@ -97,13 +95,13 @@ def improvements(ledger: Ledger) -> pd.DataFrame | None:
     return pd.DataFrame(rows) if rows else None
 
 
-def _block(ledger: Ledger, group: list[Entry], score: str) -> list[dict[str, Any]]:
+def _block(ledger: Ledger, group: list[Entry], score: str) -> list[Row]:
     """One environment's rows: algorithms, yardsticks, the best possible, and the data's own returns."""
     zero, one = _level(group, "lower", score), _level(group, "upper", score)
     rows = [_row(entry, score, zero, one) for entry in group]
     shared = {key: rows[0][key] for key in ("environment", "score", "split")}
 
-    def bare(label: str, value: float) -> dict[str, Any]:
+    def bare(label: str, value: float) -> Row:
         return shared | {
             "algorithm": label,
             "mean": value,
@@ -115,7 +113,7 @@ def _block(ledger: Ledger, group: list[Entry], score: str) -> list[dict[str, Any
         rows.append(bare("best possible", float(best.mean())))
     portrait = portrait_of(ledger, group[0].env)
     if portrait is not None:
-        test = portrait.info["task_set"]["test"]
+        test = list(portrait.card.task_set.test)
         for split in _behaviour_splits(portrait, score, group[0].split):
             rows.append(
                 bare(BEHAVIOUR + split, float(portrait.arrays[f"return_{split}_{score}"][test].mean()))
@@ -129,7 +127,7 @@ def _behaviour_splits(portrait: Portrait, score: str, trained_on: str) -> list[s
     return sorted(known, key=split_rank)
 
 
-def _row(entry: Entry, score: str, zero: float, one: float) -> dict[str, Any]:
+def _row(entry: Entry, score: str, zero: float, one: float) -> Row:
     returns = entry.returns(score)  # [S, T]
     seeds = returns.mean(1)
     low, high = metrics.bootstrap(returns)

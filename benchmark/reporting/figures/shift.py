@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from comrl.benchmark.reporting.figures import Figure
@@ -15,7 +13,7 @@ from comrl.benchmark.reporting.figures.views import (
     published,
 )
 from comrl.benchmark.reporting.ledger import Ledger
-from comrl.benchmark.reporting.tables import once, with_spread
+from comrl.benchmark.reporting.tables import Row, once, with_spread
 
 
 def shifted_returns(ledger: Ledger) -> pd.DataFrame | None:
@@ -26,7 +24,7 @@ def shifted_returns(ledger: Ledger) -> pd.DataFrame | None:
     return pd.DataFrame([row for entry in chosen for row in _rows(entry)]) if chosen else None
 
 
-def _rows(entry: Entry) -> list[dict[str, Any]]:
+def _rows(entry: Entry) -> list[Row]:
     score, rows = entry.first.headline, []
     told = published("table3", entry.env, entry.split) or {}
     own, own_told = float(entry.returns(score).mean()), told.get(entry.split, {}).get(entry.first.algo)
@@ -35,7 +33,7 @@ def _rows(entry: Entry) -> list[dict[str, Any]]:
         shifted = context != entry.split
         rows.append(
             {
-                "environment": entry.first.info["env_label"],
+                "environment": entry.first.card.env_label,
                 "training": entry.split,
                 "context": context,
                 "algorithm": entry.label,

@@ -9,11 +9,12 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 
 from comrl.benchmark.reporting.figures.views import method_labels, paper
-from comrl.benchmark.reporting.ledger import Ledger
+from comrl.benchmark.reporting.ledger import Ledger, Run
 
+Colour = str | tuple[float, float, float, float]
 COLUMN = 3.4  # inches: one column of a paper
 PAGE = 7.0  # both columns
 
@@ -84,13 +85,13 @@ def _numbered(ledger: Ledger) -> dict[str, int]:
     return place | {label: len(known) + i for i, label in enumerate(others)}
 
 
-def _overridden(run: Any) -> bool:
-    return run.label != run.info["label"]
+def _overridden(run: Run) -> bool:
+    return run.label != run.card.label
 
 
 def panels(
     count: int, *, columns: int = 3, width: float = PAGE, height: float = 2.2
-) -> tuple[Figure, list[Axes]]:
+) -> tuple[Drawing, list[Axes]]:
     """A figure of so many panels, at most so many in a row; `height` is that of one panel."""
     import matplotlib.pyplot as plt
 
@@ -104,7 +105,7 @@ def panels(
     return figure, flat[:count]
 
 
-def legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
+def legend_below(figure: Drawing, axes: Sequence[Axes]) -> None:
     """One legend for all panels, under them."""
     columns = 4 if figure.get_figwidth() > COLUMN * 1.5 else 2
     found: dict[str, Any] = {}
@@ -125,7 +126,7 @@ def task_places(count: int) -> list[float]:
     return [low + (high - low) * i / max(1, count - 1) for i in range(count)]
 
 
-def task_colour(place: float) -> Any:
+def task_colour(place: float) -> Colour:
     """The colour of a task at a place between 0 and 1."""
     return mpl.colormaps[TASKS](place)
 
@@ -142,7 +143,7 @@ def letter(axes: Sequence[Axes]) -> None:
         axis.set_title(f"({chr(97 + i)}) {axis.get_title(loc='left')}")
 
 
-def render(figure: Figure, kind: str) -> bytes:
+def render(figure: Drawing, kind: str) -> bytes:
     """The figure as `png` or `svg`, the same bytes every time."""
     out = io.BytesIO()
     metadata: dict[str, None] = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}

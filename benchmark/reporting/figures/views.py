@@ -13,10 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from comrl.benchmark.reporting.cards import PortraitCard, RunCard
 from comrl.benchmark.reporting.ledger import Ledger, Portrait, Run
 
 Array = NDArray[np.float64]
 ROLES = ("method", "upper", "lower")
+Place = tuple[int, str]
+"""Where a name stands in a known order; unknown names follow by name."""
 
 
 @cache
@@ -62,7 +65,7 @@ class Entry:
     @property
     def setting(self) -> str:
         """The environment in print, with its split where that is not the headline's."""
-        return setting_label(self.first.info["env_label"], self.split)
+        return setting_label(self.first.card.env_label, self.split)
 
     @property
     def contexts(self) -> list[str]:
@@ -74,7 +77,7 @@ class Entry:
         """Run, its position there, and seed: each seed once, from the first run that has it."""
         found: dict[int, tuple[Run, int, int]] = {}
         for run in self.runs:
-            for place, seed in enumerate(run.spec["seeds"]):
+            for place, seed in enumerate(run.spec.seeds):
                 found.setdefault(seed, (run, place, seed))
         return list(found.values())
 
@@ -119,7 +122,7 @@ def entries(ledger: Ledger, split: str | None = None, role: str | None = None) -
     for run in ledger.runs:
         if split in (None, run.split) and role in (None, run.role):
             grouped.setdefault((run.env, run.split, run.label), []).append(run)
-    every = [Entry(tuple(sorted(runs, key=lambda run: -len(run.spec["seeds"])))) for runs in grouped.values()]
+    every = [Entry(tuple(sorted(runs, key=lambda run: -len(run.spec.seeds)))) for runs in grouped.values()]
     return sorted(every, key=_rank)
 
 
@@ -169,19 +172,19 @@ def best_possible(ledger: Ledger, env: str, score: str) -> Array | None:
     portrait = portrait_of(ledger, env)
     if portrait is None or f"best_{score}" not in portrait.arrays:
         return None
-    return portrait.arrays[f"best_{score}"][portrait.info["task_set"]["test"]]
+    return portrait.arrays[f"best_{score}"][list(portrait.card.task_set.test)]
 
 
 def nothing_held_out(ledger: Ledger) -> str:
     """A sentence on environments whose test tasks are the training tasks; nothing where there are none."""
-    cards = {run.env: run.info for run in ledger.runs} | {p.env: p.info for p in ledger.portraits}
-    same = [
-        env for env, card in cards.items() if set(card["task_set"]["train"]) >= {*card["task_set"]["test"]}
-    ]
+    cards: dict[str, RunCard | PortraitCard] = {run.env: run.card for run in ledger.runs}
+    cards |= {portrait.env: portrait.card for portrait in ledger.portraits}
+    sets = {env: card.task_set for env, card in cards.items()}
+    same = [env for env, tasks in sets.items() if {*tasks.train} >= {*tasks.test}]
     if not same:
         return ""
     same.sort(key=lambda env: _place(env, paper()["environments"]))
-    labels = " and ".join(cards[env]["env_label"] for env in same)
+    labels = " and ".join(cards[env].env_label for env in same)
     like = ", as in the paper" if all(env in paper()["environments"] for env in same) else ""
     return f"In {labels} the test tasks are the training tasks{like}: nothing is held out there."
 
@@ -201,20 +204,20 @@ def headline_split() -> str:
     return paper()["report"]["headline_split"]
 
 
-def split_rank(split: str) -> tuple[int, str]:
+def split_rank(split: str) -> Place:
     """The headline split first, then relabeled, then the qualities of data, then any other."""
     report = paper()["report"]
     return _place(split, [report["headline_split"], report["relabeled_split"], *report["quality_splits"]])
 
 
-def _place(name: str, order: Iterable[str]) -> tuple[int, str]:
+def _place(name: str, order: Iterable[str]) -> Place:
     known = list(order)
     return (known.index(name) if name in known else len(known), name)
 
 
-def _algorithm_rank(run: Run) -> tuple[Any, ...]:
+def _algorithm_rank(run: Run) -> tuple[int, Place, str]:
     return (ROLES.index(run.role), _place(run.algo, paper()["algorithms"]), run.label)
 
 
-def _rank(entry: Entry) -> tuple[Any, ...]:
+def _rank(entry: Entry) -> tuple[Place, Place, tuple[int, Place, str]]:
     return (_place(entry.env, paper()["environments"]), split_rank(entry.split), _algorithm_rank(entry.first))
