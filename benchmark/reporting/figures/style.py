@@ -25,6 +25,7 @@ UPPER: dict[str, Any] = {"color": "#333333", "linestyle": (0, (5, 2)), "linewidt
 LOWER: dict[str, Any] = {"color": "#888888", "linestyle": (0, (1, 1.2)), "linewidth": 1.1}
 BEST: dict[str, Any] = {"color": "#333333", "linestyle": "-", "linewidth": 0.6}
 QUIET = "#b8b8b8"
+YARDSTICK = {"upper": UPPER["color"], "lower": LOWER["color"]}
 TASKS = "viridis"  # tasks, ordered by their first parameter
 
 SETTINGS: dict[str, Any] = {
@@ -107,12 +108,13 @@ def panels(
 
 def legend_below(figure: Drawing, axes: Sequence[Axes]) -> None:
     """One legend for all panels, under them."""
-    columns = 4 if figure.get_figwidth() > COLUMN * 1.5 else 2
     found: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
+        widest = 0.45 + 0.055 * max(map(len, found))  # inches: a line and its label
+        columns = max(1, min(4, int(figure.get_figwidth() / widest)))
         rows = -(-len(found) // columns)
         figure.set_figheight(figure.get_figheight() + 0.08 + 0.15 * rows)
         figure.legend(
