@@ -3,6 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; the tests share the cores already
@@ -40,11 +41,12 @@ def smoke_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     own = tmp_path_factory.getbasetemp()  # spread over processes, each has one of its own below a common one
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    with (shared / "smoke-data.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    for wait in (fcntl.LOCK_NB, 0):  # first what nobody makes, then wait for the others'
         for family in families():
-            # episodes of bodies are long: of their agents only the first and the last are rolled out
-            few = {"behaviour.checkpoint_every": 120} if family.model_sha256 else {}
-            how = {"trainer": "stacked", "device": torch.device("cpu")}
-            generate(family.name, shared / "data", preset="smoke", overrides=few, **how)
+            with (shared / f"{family.name}.lock").open("w") as lock, suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | wait)
+                # episodes of bodies are long: of their agents only the first and last are rolled out
+                few = {"behaviour.checkpoint_every": 120} if family.model_sha256 else {}
+                how = {"trainer": "stacked", "device": torch.device("cpu")}
+                generate(family.name, shared / "data", preset="smoke", overrides=few, **how)
     return shared / "data"

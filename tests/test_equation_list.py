@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,14 +49,17 @@ def defined(path: Path) -> Iterator[tuple[str, ast.AST]]:
                 pending.append((f"{name}.{child.name}".strip("."), child))
 
 
-def documented() -> Iterator[tuple[str, str]]:
+@cache
+def documented() -> tuple[tuple[str, str], ...]:
     """(module:name, docstring) of all that the four packages define."""
+    found = []
     for package in ("envs", "datasets", "algorithms", "benchmark"):
         for path in sorted((ROOT / package).rglob("*.py")):
             module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             for name, node in defined(path):
                 text = ast.get_docstring(node) or ""  # type: ignore[arg-type]
-                yield f"{module}:{name}", " ".join(text.split())  # a tag may be broken over two lines
+                found.append((f"{module}:{name}", " ".join(text.split())))
+    return tuple(found)
 
 
 def test_the_list_and_the_code_name_the_same() -> None:

@@ -212,9 +212,8 @@ def _curves(
             scores = {
                 name: own[name].mean() * 1.0 - (1 - done) * 2 * env.gap + noise for name, _ in env.scores
             }
-            rows.append(
-                {"seed": seed, "step": step, **scores, "loss_critic": 1 - done, "loss_task": 1 - done / 2}
-            )
+            learned = {"loss_critic": 1 - done, "loss_task": 1 - done / 2, "mean_q": 10 * done}
+            rows.append({"seed": seed, "step": step, **scores, **learned})
     return pd.DataFrame(rows)
 
 
