@@ -2,7 +2,7 @@
 
 made := $(wildcard .venv/.python-*)
 PYTHON ?= $(if $(made),.venv/bin/python,python3)
-PYTEST ?= -n auto --dist loadgroup
+PYTEST ?= -n auto --dist loadfile
 
 version := $(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 minor := $(if $(filter 3.%,$(version)),$(patsubst 3.%,%,$(version)),0)

@@ -35,7 +35,6 @@ from comrl.benchmark.reporting.ledger import read_ledger
 from comrl.datasets.store import open_dataset
 from comrl.ground.discovery import declared
 
-pytestmark = pytest.mark.xdist_group("docs")  # what its fixtures make is made once
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OPTIONS = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("protocol", "departures"))

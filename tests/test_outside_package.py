@@ -14,7 +14,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.xdist_group("outside_package")  # what its fixtures make is made once
 ROOT = Path(__file__).parent.parent
 OUTSIDE = ROOT / "tests" / "outside"
 ENV, ALGO, SPLIT = "outside-line", "outside-decoder", "able"

@@ -45,7 +45,6 @@ from comrl.envs.family import families
 from comrl.ground.discovery import declared
 from comrl.ground.errors import BadInput
 
-pytestmark = pytest.mark.xdist_group("report")  # what its fixtures make is made once
 ROOT = Path(__file__).parent.parent
 REPORTING = ROOT / "benchmark" / "reporting"
 FIGURES = declared("comrl.benchmark.reporting.figures", "FIGURES")

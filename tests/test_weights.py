@@ -23,7 +23,6 @@ from comrl.benchmark.training.weights import algorithm_of
 from comrl.datasets.store import open_dataset
 from comrl.ground.errors import BadInput
 
-pytestmark = pytest.mark.xdist_group("weights")  # what its fixtures make is made once
 ENV = "sparse-point-robot"
 NAMES = [algorithm.name for algorithm in algorithms()]
 
