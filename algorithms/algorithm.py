@@ -32,7 +32,9 @@ class Training:
     discount: BelowOne = required("discount of the return", paper="0.9 points, 0.99 bodies (Table 6)")
     reward_scale: Positive = required("factor of control's rewards", paper="100 points, 5 bodies (Table 6)")
     relabeled_pool: Count = required("transitions a task of the relabeled split", paper="10 000 (Table 6)")
-    sees_place: bool = setting(False, "policy and encoder see where the body is, as in the authors' cheetahs")
+    sees_position: bool = setting(
+        False, "policy and encoder see where the body is, as in the authors' cheetahs"
+    )
     context_radius: float | None = setting(None, "goal radius of the context in place of the family's")
 
 

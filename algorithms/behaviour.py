@@ -133,7 +133,7 @@ class Collector:
                 self._raise_critics()
             if self.step > behaviour.warmup_steps:
                 for _ in range(behaviour.updates_per_step):
-                    update(self.state, self.state.draw(self.replay))
+                    update(self.state, self.state.next_batch(self.replay))
 
     def _explore(self, obs: Array) -> Array:
         """Uniform actions while warming up, then the policy's.  [S * W, O] -> [S * W, A]."""

@@ -61,7 +61,7 @@ def cautious_value(q: Tensor, caution: float) -> Tensor:
 
 
 @cache
-def spread_latents(count: int, width: int) -> Tensor:
+def even_latents(count: int, width: int) -> Tensor:
     """Standard normal numbers spread evenly, the mode first, the same for every policy: [count, width]."""
     share = torch.quasirandom.SobolEngine(width).draw(count + 1)[1:]  # the first point is the corner 0
     return torch.special.ndtri(share.double().clamp(NEVER, 1 - NEVER)).float()
@@ -104,8 +104,8 @@ class Proposals:
         departs: BCQ draws candidates anew at every step; here they are evenly spread ones, always the same,
         so that the policy is deterministic as every other's.
         """
-        spread = spread_latents(self.candidates, self.latent_width(decoder.outputs)).to(state)  # [C, L]
-        latents = self.bounded(spread).expand(*state.shape[:2], -1, -1)
+        latents = even_latents(self.candidates, self.latent_width(decoder.outputs)).to(state)  # [C, L]
+        latents = self.bounded(latents).expand(*state.shape[:2], -1, -1)
         action, value = self.candidates_of(decoder, perturbation, critic, state, latents)
         place = value.argmax(2, keepdim=True).expand(-1, -1, -1, action.shape[-1])  # [S, N, 1, A]
         return action.gather(2, place).squeeze(2)

@@ -69,9 +69,9 @@ def gaussian_kl(policy: Head, data: Head) -> Tensor:
     [S, N, A] each -> [S, N, 1].
     """
     (mean, log_std), (data_mean, data_log_std) = policy, data
-    spread = (2 * (log_std - data_log_std)).exp()
+    variances = (2 * (log_std - data_log_std)).exp()
     apart = ((mean - data_mean) / data_log_std.exp()).square()
-    return (data_log_std - log_std + 0.5 * (spread + apart - 1)).sum(-1, keepdim=True)
+    return (data_log_std - log_std + 0.5 * (variances + apart - 1)).sum(-1, keepdim=True)
 
 
 def imitation_loss(head: Head, action: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ class State:
             self.optimiser.load_state_dict(body["optimiser"])
             self.noise.restore(body["noise"])
 
-    def draw(self, sampler: Sampler) -> MetaBatch:
+    def next_batch(self, sampler: Sampler) -> MetaBatch:
         """The next batch: of random training tasks, or of each run's only one."""
         training = self.training
         if self.task is not None:

@@ -37,9 +37,9 @@ class Space(NamedTuple):
         return obs[..., : self.obs]
 
 
-def space_of(family: TaskFamily, tasks: tuple[int, ...] = (), *, sees_place: bool = False) -> Space:
-    """What is seen of a family, its training tasks among it; of an observation all but the place."""
-    widths = family.seen_dim(sees_place), family.action_dim, len(family.param_names)
+def space_of(family: TaskFamily, tasks: tuple[int, ...] = (), *, sees_position: bool = False) -> Space:
+    """What is seen of a family and its training tasks; of an observation all but the root's position."""
+    widths = family.seen_dim(sees_position), family.action_dim, len(family.param_names)
     return Space(*widths, family.dynamics_differ, tasks)
 
 

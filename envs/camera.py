@@ -38,7 +38,7 @@ def filmed(body: Body) -> Film:
         with renderer:
             for positions in body.positions(obs):
                 data.qpos[:] = positions
-                data.qpos[: body.place] %= period(model)  # the ground ends, and looks the same after this far
+                data.qpos[: body.root] %= period(model)  # the ground ends, and looks the same after this far
                 mujoco.mj_forward(model, data)
                 renderer.update_scene(data, camera=beside(data.subtree_com[1]))
                 frames.append(renderer.render().copy())

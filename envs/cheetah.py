@@ -14,7 +14,7 @@ CHEETAH = Body(
     asset="half_cheetah.xml",
     timestep=0.01,
     frame_skip=5,
-    place=1,
+    root=1,
     reset_qpos=0.1,
     reset_qvel=lambda draw, nv: 0.1 * draw.standard_normal(nv),
 )
@@ -49,7 +49,7 @@ def uniform_speeds() -> Array:
 VELOCITY = TaskFamily(
     name="sparse-cheetah-vel",
     label="Sparse-Cheetah-Vel",
-    obs_dim=18,  # 8 positions, 9 velocities, the place
+    obs_dim=18,  # 8 positions, 9 velocities, the root's position
     action_dim=6,
     horizon=200,
     param_names=("speed",),
@@ -59,7 +59,7 @@ VELOCITY = TaskFamily(
     simulator=lambda params: Physics(CHEETAH, len(params)),
     reward=speed_reward,
     scores=(DENSE,),
-    place_dim=1,
+    position_dim=1,
     radius=-0.1,  # [focalpp Table 5]
     film=filmed(CHEETAH),
     model_sha256=lambda: model_sha256(CHEETAH),

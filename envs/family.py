@@ -67,7 +67,7 @@ class TaskFamily:
     reward: Callable[[Array, Array, Array, Array], Array]
     scores: tuple[Score, ...]
     """The first is the headline."""
-    place_dim: int = 0
+    position_dim: int = 0
     """How many numbers, the last of an observation, say where in the world the body is: rewards use them;
     policies and encoders see them only where asked for.
     """
@@ -105,12 +105,12 @@ class TaskFamily:
 
     @property
     def body_dim(self) -> int:
-        """The width of an observation without its place."""
-        return self.obs_dim - self.place_dim
+        """The width of an observation without the root's position."""
+        return self.obs_dim - self.position_dim
 
-    def seen_dim(self, sees_place: bool = False) -> int:
-        """How many of an observation's numbers are seen: all but the place, or all."""
-        return self.obs_dim if sees_place else self.body_dim
+    def seen_dim(self, sees_position: bool = False) -> int:
+        """How many of an observation's numbers are seen: all but the root's position, or all."""
+        return self.obs_dim if sees_position else self.body_dim
 
     def task_set(self, seed: int = 0) -> TaskSet:
         """The family's tasks and their split: one test task from each run of neighbours along the first

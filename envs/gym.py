@@ -24,12 +24,12 @@ Action = NDArray[np.float32]
 class SingleTask(gymnasium.Env[Observation, Action]):
     """One task of a family: dense reward; `terminated` says the world ended, the horizon is the wrapper's.
 
-    Observations end before the body's place, unless `sees_place`.
+    Observations end before the root's position, unless `sees_position`.
     """
 
-    def __init__(self, family: TaskFamily, task: int, params: Array, sees_place: bool = False) -> None:
+    def __init__(self, family: TaskFamily, task: int, params: Array, sees_position: bool = False) -> None:
         self.family, self.task = family, task
-        self.seen = family.seen_dim(sees_place)
+        self.seen = family.seen_dim(sees_position)
         self.params = params[None]  # [1, P]
         self.world = family.simulator(self.params)
         self.obs = np.zeros((1, family.obs_dim))  # [1, O]
@@ -55,12 +55,12 @@ class SingleTask(gymnasium.Env[Observation, Action]):
         return next_obs[0, : self.seen].astype(np.float32), float(reward[0]), bool(fell[0]), False, info
 
 
-def single_task(family: str, task: int = 0, sees_place: bool = False) -> SingleTask:
+def single_task(family: str, task: int = 0, sees_position: bool = False) -> SingleTask:
     """A task by its family's name and its number; what the registry calls."""
     found = find_family(family)
     if not 0 <= task < found.tasks:
         raise BadInput(f"{family} has no task {task!r}; choose one from 0 to {found.tasks - 1}")
-    return SingleTask(found, task, found.sample_params()[task], sees_place)
+    return SingleTask(found, task, found.sample_params()[task], sees_position)
 
 
 def within_horizon(env: SingleTask) -> TimeLimit[Observation, Action]:

@@ -27,13 +27,13 @@ DIVERGED = [int(kind) for kind in (_W.mjWARN_BADQPOS, _W.mjWARN_BADQVEL, _W.mjWA
 class Body:
     """A model that gymnasium ships, how it is adjusted, and what a family reads from its state.
 
-    An observation is `qpos` without its place, then `qvel`, then the place: [nq - P + nv + P'].
+    An observation is `qpos` without the root's position, then `qvel`, then that position: [nq - P + nv + P'].
     """
 
     asset: str
     timestep: float
     frame_skip: int
-    place: int
+    root: int
     """How many leading numbers of `qpos` say where the body is."""
     reset_qpos: float
     """Half-width of the uniform noise on the first positions."""
@@ -50,14 +50,14 @@ class Body:
         return self.timestep * self.frame_skip
 
     def observe(self, qpos: Array, qvel: Array) -> Array:
-        """Body, velocities, place.  [N, nq], [N, nv] -> [N, O]."""
+        """Body, velocities, the root's position.  [N, nq], [N, nv] -> [N, O]."""
         velocity = np.clip(qvel, -self.clip_qvel, self.clip_qvel)
-        return np.concatenate([qpos[:, self.place :], velocity, qpos[:, : self.place]], -1)
+        return np.concatenate([qpos[:, self.root :], velocity, qpos[:, : self.root]], -1)
 
     def positions(self, obs: Array) -> Array:
         """The state's positions, which an observation holds all of.  [N, O] -> [N, nq]."""
-        body = obs.shape[-1] - self.place - compiled(self)[0].nv
-        return np.concatenate([obs[:, obs.shape[-1] - self.place :], obs[:, :body]], -1)
+        body = obs.shape[-1] - self.root - compiled(self)[0].nv
+        return np.concatenate([obs[:, obs.shape[-1] - self.root :], obs[:, :body]], -1)
 
 
 @cache

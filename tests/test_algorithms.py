@@ -319,7 +319,7 @@ def learned(name: str) -> float:
     state = begin(find_algorithm(name), Space(2, 2, 2, False, everyone), (0, 1), **TOY_SETTINGS)
     for stage in state.stages:
         while not stage.done:
-            update(stage, stage.draw(sampler))
+            update(stage, stage.next_batch(sampler))
     tasks = TaskSet("toy", 0, toy_goals(), everyone, everyone)
     return float(evaluate(state, (0, 1), sampler, TOY, tasks, "toy")["dense"].mean())
 

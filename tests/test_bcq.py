@@ -20,7 +20,7 @@ from comrl.algorithms.control_bcq import (
     cautious_value,
     corrected,
     decoded,
-    spread_latents,
+    even_latents,
     vae_loss,
 )
 from comrl.datasets.transitions import Rows
@@ -105,7 +105,7 @@ def test_the_correction_climbs_the_first_critic() -> None:
 def test_bcq_acts_by_the_best_of_its_candidates() -> None:
     part, nets, rows, z, _ = bcq(4, candidates=6)
     ours, state = part.act(nets, rows.obs, z), torch.cat([rows.obs, z], -1)
-    spread = spread_latents(6, part.proposals.latent_width(2)).double().clamp(-0.5, 0.5)
+    spread = even_latents(6, part.proposals.latent_width(2)).double().clamp(-0.5, 0.5)
     best, chosen = torch.full((2, 7, 1), -torch.inf).double(), torch.zeros(2, 7, 2).double()
     for latent in spread:
         proposed = decoded(nets["vae"].decoder, state, latent.expand(2, 7, -1))
@@ -117,8 +117,8 @@ def test_bcq_acts_by_the_best_of_its_candidates() -> None:
 
 
 def test_spread_latents_are_the_same_normal_numbers_every_time() -> None:
-    spread = spread_latents(4095, 4)
-    assert torch.equal(spread, spread_latents(4095, 4)) and not spread_latents(10, 4)[0].any()
+    spread = even_latents(4095, 4)
+    assert torch.equal(spread, even_latents(4095, 4)) and not even_latents(10, 4)[0].any()
     torch.testing.assert_close(spread.mean(0), torch.zeros(4), rtol=0, atol=0.01)
     torch.testing.assert_close(spread.std(0), torch.ones(4), rtol=0, atol=0.02)
 

@@ -59,9 +59,9 @@ def test_gymnasium_finds_nothing_to_object_to(family: TaskFamily) -> None:
 @every_family
 def test_an_episode_is_the_rollouts_step_for_step(family: TaskFamily, subtests: pytest.Subtests) -> None:
     """Bit for bit, whether the place is shown or not."""
-    for task, sees_place in ((0, False), (family.tasks - 1, True)):
-        with subtests.test(sees_place=sees_place):
-            seen = family.obs_dim if sees_place else family.body_dim
+    for task, sees_position in ((0, False), (family.tasks - 1, True)):
+        with subtests.test(sees_position=sees_position):
+            seen = family.obs_dim if sees_position else family.body_dim
             params = family.sample_params()[task : task + 1]
             actions = np.random.default_rng(0).uniform(-1.5, 1.5, (family.horizon, family.action_dim))
             actions = actions.astype(np.float32)
@@ -69,7 +69,9 @@ def test_an_episode_is_the_rollouts_step_for_step(family: TaskFamily, subtests: 
             expected = rollout(
                 family, params, lambda obs, turn=turn: next(turn)[None], np.array([17], dtype=np.int64)
             )
-            env = gymnasium.make(family.gym_id(), task=task, sees_place=sees_place, disable_env_checker=True)
+            env = gymnasium.make(
+                family.gym_id(), task=task, sees_position=sees_position, disable_env_checker=True
+            )
             assert env.observation_space.shape == (seen,)
             obs, info = env.reset(seed=17)
             assert info == {"task": task}

@@ -71,7 +71,7 @@ def taught(**changes: Any) -> State:
     state = begin(MBML, teacher_steps=5, **changes)
     teachers, sampler = state.stages[0], random_sampler()
     while not teachers.done:
-        update(teachers, teachers.draw(sampler))
+        update(teachers, teachers.next_batch(sampler))
     return state
 
 
@@ -80,7 +80,7 @@ def test_every_teacher_meets_its_own_task_alone() -> None:
     ((_, teachers),) = state.before
     assert teachers.task is not None
     assert teachers.task.flatten().tolist() == [0, 1, 2, 3, 4] * 2
-    batch = teachers.draw(random_sampler())
+    batch = teachers.next_batch(random_sampler())
     assert torch.equal(batch.task, teachers.task) and batch.query.obs.shape[2] == 0
     place = knowing(teachers, torch.tensor([[3, 0], [4, 1]]))
     assert place.tolist() == [[3, 0], [9, 6]]
@@ -92,7 +92,7 @@ def test_a_stack_of_teachers_is_each_teacher_alone() -> None:
     together_, alone = taught(), begin(MBML, SPACE._replace(tasks=(3,)), (2,), teacher_steps=5)
     teacher, sampler = alone.stages[0], random_sampler()
     while not teacher.done:
-        update(teacher, teacher.draw(sampler))
+        update(teacher, teacher.next_batch(sampler))
     stack = together_.stages[0]
     for name, net in stack.nets.items():
         for ours, theirs in zip(net.parameters(), teacher.nets[name].parameters(), strict=True):
@@ -101,7 +101,7 @@ def test_a_stack_of_teachers_is_each_teacher_alone() -> None:
 
 def test_a_lesson_is_what_each_rows_teacher_says() -> None:
     state = taught()
-    teachers, batch = state.stages[0], state.draw(random_sampler())
+    teachers, batch = state.stages[0], state.next_batch(random_sampler())
     place = knowing(teachers, batch.task)
     rows = BcqTeachers().extend(teachers.nets, batch, place, Stream([7, 8])).rows
     lesson = (rows.gained or {})[LESSON]
@@ -123,7 +123,7 @@ def test_a_lesson_is_what_each_rows_teacher_says() -> None:
 
 def test_relabelled_transitions_are_the_neighbours_with_the_models_word() -> None:
     state = taught()
-    teachers, batch = state.stages[0], state.draw(random_sampler())
+    teachers, batch = state.stages[0], state.next_batch(random_sampler())
     place = knowing(teachers, batch.task)
     anywhere = replace(BcqTeachers(), reward_agreement=1e9, next_obs_agreement=1e9)
     key = anywhere.relabelled(teachers.nets, batch, place, Stream([7, 8]))
@@ -140,7 +140,7 @@ def test_relabelled_transitions_are_the_neighbours_with_the_models_word() -> Non
 
 def test_where_models_disagree_the_tasks_own_second_draw_stands_in() -> None:
     state = taught()
-    batch = state.draw(random_sampler())
+    batch = state.next_batch(random_sampler())
     place = knowing(state.stages[0], batch.task)
     strict = replace(BcqTeachers(), reward_agreement=0.0)
     key = strict.relabelled(state.stages[0].nets, batch, place, Stream([7, 8]))
@@ -152,7 +152,7 @@ def test_where_models_disagree_the_tasks_own_second_draw_stands_in() -> None:
 def test_agreement_knows_no_unit_of_reward(unit: float) -> None:
     """Rewards in another unit, in data and models: the same transitions, with rewards in that unit."""
     state = taught()
-    nets, batch = state.stages[0].nets, state.draw(random_sampler())
+    nets, batch = state.stages[0].nets, state.next_batch(random_sampler())
     place = knowing(state.stages[0], batch.task)
     some = replace(BcqTeachers(), reward_agreement=0.1, next_obs_agreement=0.4)
     key = some.relabelled(nets, batch, place, Stream([7, 8]))
@@ -195,8 +195,8 @@ def test_models_learn_what_a_task_makes_of_a_transition() -> None:
     state = begin(MBML, space, (0,), context_batch=16, meta_batch=6, **changes)
     teachers, sampler = state.stages[0], toy_sampler()
     while not teachers.done:
-        update(teachers, teachers.draw(sampler))
-    batch = state.draw(sampler)
+        update(teachers, teachers.next_batch(sampler))
+    batch = state.next_batch(sampler)
     place = knowing(teachers, batch.task)
     key = BcqTeachers().relabelled(teachers.nets, batch, place, Stream([7]))
     moved = (key.obs + 0.4 * key.action).clamp(-1.5, 1.5)

@@ -32,7 +32,7 @@ def begun(algorithm: Algorithm, seeds: tuple[int, ...] = SEEDS) -> State:
     state = begin(algorithm, Space(2, 2, 2, False, TASKS.train), seeds)
     sampler = toy_sampler(8)
     for _ in range(2):
-        update(state, state.draw(sampler))
+        update(state, state.next_batch(sampler))
     return state
 
 

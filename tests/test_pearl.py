@@ -86,7 +86,7 @@ def test_draws_of_a_belief_have_its_mean_and_variance() -> None:
 def test_the_critic_trains_batch_pearls_encoder() -> None:
     """The gradient that the authors' order of steps loses."""
     state = begin(BATCH_PEARL, seeds=(1, 2), prior_weight=0.0)
-    found = losses(state, state.draw(random_sampler())).losses
+    found = losses(state, state.next_batch(random_sampler())).losses
     weight = next(state.nets["encoder"].parameters())
     (gradient,) = torch.autograd.grad(found["critic"].sum(), [weight])
     assert bool((gradient.abs().sum((1, 2)) > 0).all())

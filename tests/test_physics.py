@@ -213,7 +213,7 @@ def test_the_fallen_lie_still_until_reset_and_their_neighbours_go_on(family: Tas
     undisturbed, _ = play(family.simulator(params), actions)
     worlds = family.simulator(params)
     worlds.reset(np.arange(WORLDS))
-    worlds.qpos[2, worlds.body.place] = 5.0  # high above where a torso may be
+    worlds.qpos[2, worlds.body.root] = 5.0  # high above where a torso may be
     lying, others = None, [0, 1, 3, 4]
     for step, action in enumerate(actions):
         obs, fell = worlds.step(action)

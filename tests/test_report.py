@@ -238,9 +238,9 @@ def test_numbers_in_print() -> None:
     assert [tables.number(x) for x in (12.958, -5.391, 1470.52, 0.0137, 8.54e-5, 0.0, np.nan, None, 3)] == [
         "12.96", "−5.39", "1470.5", "0.014", "8.54e−5", "0.00", "–", "–", "3"
     ]  # fmt: skip
-    assert tables.with_spread(12.958, 0.0894) == "12.96 (0.09)"
-    assert tables.with_spread(1351.4, 90.46) == "1351.4 (90.5)"
-    assert tables.with_spread(-183.32, 4.163) == "−183.3 (4.2)"
+    assert tables.mean_std(12.958, 0.0894) == "12.96 (0.09)"
+    assert tables.mean_std(1351.4, 90.46) == "1351.4 (90.5)"
+    assert tables.mean_std(-183.32, 4.163) == "−183.3 (4.2)"
     assert tables.interval(-1.0, 2.0) == "[−1.00, 2.00]"
     assert [tables.fixed(x) for x in (-1e-17, -3.02e-3, 1.5)] == ["0.00", "0.00", "1.50"]
 
@@ -338,7 +338,7 @@ def test_a_machine_that_cannot_draw_makes_the_report_without_films(
     add_run(tmp_path / "results", MUJOCO[0], FOCAL)
     monkeypatch.setenv("MUJOCO_GL", "no-such-thing")
     with pytest.raises(OSError, match="MUJOCO_GL"):
-        drawing.draw({MUJOCO[0].name: np.zeros((1, 18), dtype=np.float32)})
+        drawing.draw_films({MUJOCO[0].name: np.zeros((1, 18), dtype=np.float32)})
     text = write_report(tmp_path / "results", tmp_path / "report", progress=False).read_text()
     assert "MuJoCo cannot draw here" in text and 'id="films"' not in text
 
@@ -346,4 +346,4 @@ def test_a_machine_that_cannot_draw_makes_the_report_without_films(
 def test_a_back_end_that_takes_its_process_down_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing.sys, "executable", "/bin/false")
     with pytest.raises(OSError, match="exit 1"):
-        drawing.draw({MUJOCO[0].name: np.zeros((1, 18), dtype=np.float32)})
+        drawing.draw_films({MUJOCO[0].name: np.zeros((1, 18), dtype=np.float32)})

@@ -315,6 +315,7 @@ def test_a_run_killed_at_random_points_ends_at_the_same_numbers(smoke_data: Path
     assert [done.algo for done in read_ledger(killed).runs] == ["focalpp"]
 
 
+@pytest.mark.slow
 def test_generation_killed_at_random_points_writes_the_same_bytes(tmp_path: Path) -> None:
     whole, killed = tmp_path / "undisturbed", tmp_path / "killed"
     seconds = drive("generate", whole, tmp_path)

@@ -162,7 +162,7 @@ def test_every_split_of_every_family_shows_the_right_reward(env: str, smoke_data
     """Control learns from dense rewards of its own task; the context's are eq. 35 of the same rows."""
     family = find_family(env)
     for split in splits_of(family):
-        job = job_of(env, smoke_data, split.name, sees_place=True)
+        job = job_of(env, smoke_data, split.name, sees_position=True)
         batch = batch_of(job)
         assert (batch.query.next_obs is not None) == family.dynamics_differ
         params = job.dataset.task_set.params[batch.task[0].numpy()]  # [M, P]
@@ -181,10 +181,10 @@ def test_every_split_of_every_family_shows_the_right_reward(env: str, smoke_data
 
 
 @every_env
-def test_the_place_is_seen_only_where_asked_for(env: str, smoke_data: Path) -> None:
+def test_the_position_is_seen_only_where_asked_for(env: str, smoke_data: Path) -> None:
     """The same rows, in context and control, without their last numbers and otherwise alike."""
     family = find_family(env)
-    shown, cut = (batch_of(job_of(env, smoke_data, sees_place=sees)) for sees in (True, False))
+    shown, cut = (batch_of(job_of(env, smoke_data, sees_position=sees)) for sees in (True, False))
     for whole, part in ((shown.query, cut.query), (shown.key, cut.key), (shown.rows, cut.rows)):
         for name, there, here in zip(whole._fields, whole, part, strict=True):
             if name in ("obs", "next_obs") and there is not None:
@@ -193,7 +193,7 @@ def test_the_place_is_seen_only_where_asked_for(env: str, smoke_data: Path) -> N
             else:
                 assert (there is None and here is None) or torch.equal(there, here)
     assert job_of(env, smoke_data).space.obs == family.body_dim
-    assert job_of(env, smoke_data, sees_place=True).space.obs == family.obs_dim
+    assert job_of(env, smoke_data, sees_position=True).space.obs == family.obs_dim
 
 
 @every_env

@@ -56,7 +56,8 @@ BITES = {
 """Bounds that a few steps reach, and widths that heads divide."""
 ELSEWHERE = {  # where a shared setting acts, if not in the updates
     "eval_every": "test_run.py", "eval_episodes": "test_run.py", "test_context": "test_run.py",
-    "relabeled_pool": "test_splits.py", "context_radius": "test_sampler.py", "sees_place": "test_sampler.py",
+    "relabeled_pool": "test_splits.py", "context_radius": "test_sampler.py",
+    "sees_position": "test_sampler.py",
 }  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def computed(algorithm: Algorithm, training: Training) -> list[float]:
         for p in (p for net in stage.nets.values() for p in net.parameters()):
             p.data.mul_(3.0)
         while not stage.done:
-            found += [float(loss.sum()) for loss in update(stage, stage.draw(sampler)).losses.values()]
+            found += [float(loss.sum()) for loss in update(stage, stage.next_batch(sampler)).losses.values()]
         found += [float(p.detach().double().sum()) for net in stage.nets.values() for p in net.parameters()]
     obs, latent = torch.full((1, 1, SPACE.obs), 0.5), algorithm.encoder.latent_width(SPACE)
     action = algorithm.control.act(state.nets, obs, torch.full((1, 1, latent), 0.5))

@@ -96,7 +96,7 @@ def trained(algorithm: Algorithm, seeds: tuple[int, ...] = (4, 2), **changes: An
     state, sampler = begin(algorithm, seeds=seeds, steps=3, **changes), random_sampler()
     for stage in state.stages:
         while not stage.done:
-            update(stage, stage.draw(sampler))
+            update(stage, stage.next_batch(sampler))
     return state
 
 
@@ -110,7 +110,7 @@ def test_a_generator_is_one_model_a_seed_and_makes_the_next_stages_batches() -> 
     assert model.step == 4 and state.step == 3 and model.task is None
     task = torch.tensor([[3, 0], [4, 1]])
     assert knowing(model, task).tolist() == [[0, 0], [1, 1]]
-    batch = state.draw(random_sampler())
+    batch = state.next_batch(random_sampler())
     made = stage.extend(model.nets, batch, knowing(model, batch.task), state.noise)
     for member in range(2):
         pair = torch.cat([batch.key.obs, batch.key.action], -1)

@@ -139,7 +139,7 @@ def test_a_killed_writer_goes_on_where_it_was(made: Path, tmp_path: Path, files:
 
 
 def test_a_flipped_bit_is_found_and_mended(data: Path, subtests: pytest.Subtests) -> None:
-    for seed in range(12):
+    for seed in range(6):
         with subtests.test(seed=seed):
             draw, folder = np.random.default_rng(seed), data / FAMILY.name
             task = int(draw.integers(len(small_task_set(FAMILY).params)))

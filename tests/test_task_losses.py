@@ -54,7 +54,7 @@ OWN = replace(FOCAL, task_loss=RewardFromEmbedding())
 
 def test_its_network_learns_apart_from_the_encoder() -> None:
     state = begin(OWN)
-    batch = state.draw(random_sampler())
+    batch = state.next_batch(random_sampler())
     terms = losses(state, batch)
     assert {"task", "decoder", "critic", "value", "policy"} == terms.losses.keys()
     assert reached(state, terms.losses["task"]) == {"encoder"}
@@ -68,7 +68,7 @@ def test_it_learns_as_long_as_the_encoder() -> None:
     errors = []
     while not state.done:
         there = [p.detach().clone() for p in state.nets["decoder"].parameters()]
-        found = update(state, state.draw(sampler))
+        found = update(state, state.next_batch(sampler))
         moved = not all(map(torch.equal, there, state.nets["decoder"].parameters()))
         assert moved == (state.step <= 3) == ("decoder" in found.losses)
         errors += [found.losses["decoder"].mean()] if moved else []
@@ -80,7 +80,7 @@ def test_a_stack_is_each_seed_alone() -> None:
     def decoder(seeds: tuple[int, ...]) -> list[Tensor]:
         state, sampler = begin(OWN, seeds=seeds, steps=4, encoder_steps=4), random_sampler()
         while not state.done:
-            update(state, state.draw(sampler))
+            update(state, state.next_batch(sampler))
         return [p.detach() for p in state.nets["decoder"].parameters()]
 
     together = decoder((5, 1))
@@ -97,7 +97,7 @@ def test_a_name_that_is_taken_is_refused(name: str) -> None:
 
 def test_metrics_are_reported() -> None:
     state = begin(find_algorithm("focalpp"), strength=2.0, divergence="primal")
-    found = update(state, state.draw(random_sampler()))
+    found = update(state, state.next_batch(random_sampler()))
     assert {"accuracy", "mean_q", "mean_strength", "mean_divergence", "log_prob"} == found.metrics.keys()
     torch.testing.assert_close(found.metrics["mean_strength"], torch.full((2,), 2.0))
     assert bool(((found.metrics["accuracy"] >= 0) & (found.metrics["accuracy"] <= 1)).all())

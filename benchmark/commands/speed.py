@@ -122,7 +122,7 @@ def update_row(
         SEEDS,
         device,
     )
-    batch = state.draw(random_data(family, device))
+    batch = state.next_batch(random_data(family, device))
     with FlopCounterMode(display=False) as counter:
         update(state, batch)
     gflop = counter.get_total_flops() / 1e9
@@ -145,7 +145,7 @@ def stage_rows(family: TaskFamily, device: torch.device) -> list[dict[str, objec
 
         def updates(tasks: tuple[int, ...], algorithm: Algorithm = algorithm) -> Callable[[], object]:
             first = start(algorithm, training, space._replace(tasks=tasks), SEEDS[:1], device).stages[0]
-            return lambda: update(first, first.draw(sampler))
+            return lambda: update(first, first.next_batch(sampler))
 
         together, alone = (
             seconds(updates(space.tasks), device),

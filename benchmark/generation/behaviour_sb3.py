@@ -95,7 +95,7 @@ def learn(agent: SAC, steps: int) -> None:
 
 
 def seeing(family: TaskFamily, policy: Policy) -> Policy:
-    """The policy behind its observations' place, which it does not see."""
+    """The policy without the root's position in its observations, which it does not see."""
     return lambda obs: policy(obs[:, : family.body_dim])
 
 

@@ -18,7 +18,7 @@ BACK_ENDS = ("egl", "osmesa")  # without a screen, in the order of trial
 REMEDY = "apt-get install libegl1 libosmesa6, or set MUJOCO_GL; then bench report"
 
 
-def draw(films: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.uint8]]:
+def draw_films(films: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.uint8]]:
     """Pictures of observations by environment; OSError says why there are none.
 
     {env: [F, O]} -> {env: [F, height, width, 3]}.

@@ -13,7 +13,7 @@ Statistic = Callable[[Array], Array]
 RESAMPLES = 2000
 
 
-def spread(values: ArrayLike) -> float:
+def std(values: ArrayLike) -> float:
     """Sample standard deviation (one degree of freedom lost); 0 for a single value."""
     sample = np.asarray(values, dtype=np.float64)
     return float(sample.std(ddof=1)) if sample.size > 1 else 0.0

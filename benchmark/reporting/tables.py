@@ -84,7 +84,7 @@ def plain(value: JsonValue) -> str:
     return NONE if value is None else str(value)
 
 
-def with_spread(mean: float, std: float | None, show: Callable[[float], str] = fixed) -> str:
+def mean_std(mean: float, std: float | None, show: Callable[[float], str] = fixed) -> str:
     """Mean (standard deviation), both with the decimals of the mean where these are fixed."""
     if std is None or math.isnan(std):
         return show(mean)

@@ -35,7 +35,9 @@ def embed(state: State, context: Context, params: Tensor, *, net: str = "encoder
     return inferred(state.algorithm.encoder, state.nets[net], context, params).mean
 
 
-def draws(sampler: Sampler, tasks: Sequence[int], stream: Stream, size: int) -> tuple[Context, Tensor]:
+def drawn_contexts(
+    sampler: Sampler, tasks: Sequence[int], stream: Stream, size: int
+) -> tuple[Context, Tensor]:
     """A context of each task for every seed, and the tasks' parameters: [S, M, K, ·], [S, M, P]."""
     task = torch.tensor(tasks, device=stream.device).expand(len(stream.generators), -1)  # [S, M]
     return sampler.context(task, stream.uniform(len(tasks), size)), sampler.params[task]
@@ -68,7 +70,10 @@ def evaluate(
     tasks, episodes = task_set.test, state.training.eval_episodes
     stream = Stream([derive_seed(seed, "test", context) for seed in seeds], sampler.packed.device)
     z = torch.stack(
-        [embed(state, *draws(sampler, tasks, stream, state.training.test_context)) for _ in range(episodes)],
+        [
+            embed(state, *drawn_contexts(sampler, tasks, stream, state.training.test_context))
+            for _ in range(episodes)
+        ],
         2,
     ).flatten(1, 2)  # [S, M * E, Z]
     index = pd.MultiIndex.from_product(
@@ -89,7 +94,7 @@ def evaluate(
 def costs_of_a_test(state: State, sampler: Sampler, task: int) -> dict[str, float]:
     """The median milliseconds to infer a task from a test context, and for an action, all seeds at once."""
     stream = Stream([0 for _ in state.noise.generators], sampler.packed.device)
-    context, params = draws(sampler, [task], stream, state.training.test_context)
+    context, params = drawn_contexts(sampler, [task], stream, state.training.test_context)
     z = embed(state, context, params)  # [S, 1, Z]
     obs = np.zeros((len(z), state.space.obs))
     act = policy(state, z)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from comrl.algorithms.learner import State
-from comrl.benchmark.training.evaluate import draws, embed, policy
+from comrl.benchmark.training.evaluate import drawn_contexts, embed, policy
 from comrl.benchmark.training.job import Job
 from comrl.envs.rollout import Episodes, rollout
 from comrl.ground.noise import Stream, derive_seed
@@ -28,7 +28,9 @@ def film(state: State, job: Job) -> dict[str, NDArray]:
     chosen = np.array(tasks.test)[shown]
     sampler = job.sampler(job.split)
     stream = Stream([derive_seed(seed, "test", job.split.name) for seed in seeds], sampler.packed.device)
-    z = embed(state, *draws(sampler, tasks.test, stream, state.training.test_context))[:, shown]  # [S, 2, Z]
+    z = embed(state, *drawn_contexts(sampler, tasks.test, stream, state.training.test_context))[
+        :, shown
+    ]  # [S, 2, Z]
     starts = np.array([derive_seed(seed, "start", int(task), 0) for seed in seeds for task in chosen])
     params = np.tile(tasks.params[chosen], (len(seeds), 1))  # [S * 2, P]
     obs, steps = frames(rollout(family, params, policy(state, z), starts))

@@ -105,7 +105,7 @@ class Job:
     def space(self) -> Space:
         """What the algorithm sees of the family."""
         tasks = self.dataset.task_set.train
-        return space_of(self.family, tasks, sees_place=self.training.sees_place)
+        return space_of(self.family, tasks, sees_position=self.training.sees_position)
 
     def fresh(self) -> State:
         """The stack of seeds at step 0."""

@@ -15,7 +15,7 @@ from comrl.algorithms.algorithm import inferred
 from comrl.algorithms.belief import Belief
 from comrl.algorithms.learner import State
 from comrl.benchmark.reporting.ledger import EPISODES, FROM_PRIOR
-from comrl.benchmark.training.evaluate import draws, embed, policy, refuse_diverged
+from comrl.benchmark.training.evaluate import drawn_contexts, embed, policy, refuse_diverged
 from comrl.datasets.sampler import Sampler
 from comrl.datasets.transitions import Context
 from comrl.envs.family import Array, TaskFamily, TaskSet, sparsify
@@ -67,7 +67,7 @@ def from_prior(state: State, sampler: Sampler, tasks: TaskSet, trials: int, stre
     """
     many, encoder, net = len(tasks.test) * trials, state.algorithm.encoder, state.nets["encoder"]
     if not list(net.parameters()):
-        context, params = draws(sampler, np.repeat(tasks.test, trials).tolist(), stream, 1)
+        context, params = drawn_contexts(sampler, np.repeat(tasks.test, trials).tolist(), stream, 1)
         return embed(state, context, params)
     train = torch.tensor(tasks.train, device=stream.device)
     task = train[(stream.uniform(many) * len(train)).long()]  # [S, M * E]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from comrl.algorithms.algorithm import inferred
 from comrl.algorithms.learner import KEY_ENCODER, State
-from comrl.benchmark.training.evaluate import draws, embed
+from comrl.benchmark.training.evaluate import drawn_contexts, embed
 from comrl.benchmark.training.film import film
 from comrl.benchmark.training.job import Job
 from comrl.benchmark.training.theorems import identity_of_losses, order_of_losses
@@ -49,7 +49,7 @@ def probe(state: State, job: Job) -> Arrays:
 def certain(state: State, sampler: Sampler, tasks: TaskSet) -> bool:
     """Whether a context has one embedding, and not a Gaussian of them."""
     stream = Stream([0 for _ in state.noise.generators], sampler.packed.device)
-    context, params = draws(sampler, tasks.train[:1], stream, 2)
+    context, params = drawn_contexts(sampler, tasks.train[:1], stream, 2)
     return inferred(state.algorithm.encoder, state.nets["encoder"], context, params).variance is None
 
 
@@ -57,14 +57,14 @@ def embeddings(state: State, sampler: Sampler, tasks: TaskSet, stream: Stream) -
     """Z of many contexts of every task, and both theorems on the training tasks."""
     everyone, size = range(len(tasks.params)), state.training.context_batch
     z = torch.stack(
-        [embed(state, *draws(sampler, everyone, stream, size)) for _ in range(DRAWS)], 2
+        [embed(state, *drawn_contexts(sampler, everyone, stream, size)) for _ in range(DRAWS)], 2
     )  # [S, T, D, Z]
     some = list(tasks.train[: state.training.meta_batch])
     task_loss = state.algorithm.task_loss
     temperature = getattr(task_loss, "temperature", 1.0)
     slow = KEY_ENCODER if KEY_ENCODER in state.nets else "encoder"
-    query = embed(state, *draws(sampler, some, stream, size))
-    key = embed(state, *draws(sampler, some, stream, size), net=slow)
+    query = embed(state, *drawn_contexts(sampler, some, stream, size))
+    key = embed(state, *drawn_contexts(sampler, some, stream, size), net=slow)
     return {
         "z": z,
         "theorem31": identity_of_losses(query, key, temperature=temperature),

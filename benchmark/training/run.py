@@ -179,7 +179,7 @@ def _learn(stage: State, sampler: Sampler, bar: tqdm) -> dict[str, list[float]]:
     training = stage.training
     seen: dict[str, list[torch.Tensor]] = {}
     for _ in range(min(training.eval_every - stage.step % training.eval_every, training.steps - stage.step)):
-        losses, metrics = update(stage, stage.draw(sampler))
+        losses, metrics = update(stage, stage.next_batch(sampler))
         named = {f"loss_{name}": value for name, value in losses.items()} | metrics
         for name, value in named.items():
             seen.setdefault(name, []).append(value)

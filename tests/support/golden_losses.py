@@ -31,7 +31,7 @@ def first_losses(algorithm: Algorithm, **changes: Any) -> dict[str, list[float]]
     for stage in state.stages:
         kind = "" if stage is state else f"{stage.algorithm.name} "
         while not stage.done:
-            for name, loss in update(stage, stage.draw(sampler)).losses.items():
+            for name, loss in update(stage, stage.next_batch(sampler)).losses.items():
                 found.setdefault(kind + name, []).append(float(loss.mean()))
     return found
 

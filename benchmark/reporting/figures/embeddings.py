@@ -21,7 +21,7 @@ from comrl.benchmark.reporting.figures.views import (
     report_entries,
 )
 from comrl.benchmark.reporting.ledger import Ledger
-from comrl.benchmark.reporting.tables import number, once, with_spread
+from comrl.benchmark.reporting.tables import mean_std, number, once
 
 SHOWN_TASKS = 20  # [focalpp Fig. 4b]
 SHOWN_DRAWS = 20
@@ -44,7 +44,7 @@ def variances(ledger: Ledger) -> pd.DataFrame | None:
                 "environment": entry.setting,
                 "algorithm": entry.label,
                 "within": float(np.mean(within)),
-                "within_std": metrics.spread(within),
+                "within_std": metrics.std(within),
                 "between": float(np.mean(between)),
                 "ratio": float(np.mean(np.divide(within, between))),
                 "paper": np.nan if told is None else told,
@@ -60,7 +60,7 @@ def show_variances(frame: pd.DataFrame) -> pd.DataFrame:
             "environment": once(frame["environment"]),
             "algorithm": frame["algorithm"],
             "variance (std)": [
-                with_spread(m, s, number) for m, s in zip(frame["within"], frame["within_std"], strict=True)
+                mean_std(m, s, number) for m, s in zip(frame["within"], frame["within_std"], strict=True)
             ],
             "between tasks": frame["between"].map(number),
             "ratio": frame["ratio"].map(number),
@@ -110,7 +110,7 @@ def _draw_map(axis: Axes, entry: Entry) -> None:
     points = z[0][tasks, :SHOWN_DRAWS]  # [T', D, Z]
     plane = project(points.reshape(-1, points.shape[-1]))
     own = plane.reshape(len(tasks), -1, 2)  # [T', D, 2]
-    for place, dots in zip(style.task_places(len(tasks)), own, strict=True):
+    for place, dots in zip(style.task_shades(len(tasks)), own, strict=True):
         axis.plot(
             *dots.T, ".", color=style.task_colour(place), markersize=2.6 + 1.4 * (len(tasks) < 5), mew=0
         )

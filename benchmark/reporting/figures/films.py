@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from comrl.benchmark.reporting.drawing import REMEDY, draw
+from comrl.benchmark.reporting.drawing import REMEDY, draw_films
 from comrl.benchmark.reporting.figures import Absent, Figure, style
 from comrl.benchmark.reporting.figures.views import Entry, entries, headline_split, nothing_held_out, paper
 from comrl.benchmark.reporting.ledger import Ledger
@@ -24,7 +24,7 @@ def films(ledger: Ledger) -> style.Drawing | Absent | None:
         return None
     shown = {entry.env: _frames(entry) for entry in chosen}
     try:
-        pictures = draw({env: obs.reshape(-1, obs.shape[-1]) for env, (obs, _, _) in shown.items()})
+        pictures = draw_films({env: obs.reshape(-1, obs.shape[-1]) for env, (obs, _, _) in shown.items()})
     except OSError as error:
         return Absent(f"MuJoCo cannot draw here ({error})", REMEDY)
     import matplotlib.pyplot as plt
@@ -78,7 +78,11 @@ def _draw_strip(
         axis.set(xticks=[], yticks=[])
         for spine in axis.spines.values():
             spine.set(visible=True, color=style.QUIET)
-        where = f", x = {seen[-family.place_dim].round(1) + 0.0:.1f} m" if family and family.place_dim else ""
+        where = (
+            f", x = {seen[-family.position_dim].round(1) + 0.0:.1f} m"
+            if family and family.position_dim
+            else ""
+        )
         axis.set_xlabel(f"step {step}{where}".replace("-", "−"), fontsize=6.5, labelpad=1.5)
 
 

@@ -8,7 +8,7 @@ from comrl.benchmark.reporting import metrics
 from comrl.benchmark.reporting.figures import Figure
 from comrl.benchmark.reporting.figures.views import entries, nothing_held_out
 from comrl.benchmark.reporting.ledger import EPISODES, FROM_PRIOR, Ledger
-from comrl.benchmark.reporting.tables import interval, once, with_spread
+from comrl.benchmark.reporting.tables import interval, mean_std, once
 
 
 def online_returns(ledger: Ledger) -> pd.DataFrame | None:
@@ -21,8 +21,8 @@ def online_returns(ledger: Ledger) -> pd.DataFrame | None:
         before, after = returns[..., :FROM_PRIOR].mean(-1), returns[..., FROM_PRIOR:].mean(-1)  # [S, T]
         low, high = metrics.bootstrap(after)
         row = {"environment": entry.setting, "algorithm": entry.label, "seeds": len(returns)}
-        row |= {"prior_mean": before.mean(), "prior_std": metrics.spread(before.mean(1))}
-        row |= {"mean": after.mean(), "std": metrics.spread(after.mean(1))}
+        row |= {"prior_mean": before.mean(), "prior_std": metrics.std(before.mean(1))}
+        row |= {"mean": after.mean(), "std": metrics.std(after.mean(1))}
         row |= {"iqm": float(metrics.interquartile_mean(after)), "low": low, "high": high}
         rows.append(row)
     return pd.DataFrame(rows) if rows else None
@@ -35,9 +35,9 @@ def show_online(frame: pd.DataFrame) -> pd.DataFrame:
             "environment": once(frame["environment"]),
             "algorithm": frame["algorithm"],
             "from the prior": [
-                with_spread(*x) for x in zip(frame["prior_mean"], frame["prior_std"], strict=True)
+                mean_std(*x) for x in zip(frame["prior_mean"], frame["prior_std"], strict=True)
             ],
-            "task inferred": [with_spread(*x) for x in zip(frame["mean"], frame["std"], strict=True)],
+            "task inferred": [mean_std(*x) for x in zip(frame["mean"], frame["std"], strict=True)],
             "IQM 95 %": [interval(*ends) for ends in zip(frame["low"], frame["high"], strict=True)],
         }
     )

@@ -20,7 +20,7 @@ from comrl.benchmark.reporting.figures.views import (
     split_rank,
 )
 from comrl.benchmark.reporting.ledger import Ledger, Portrait
-from comrl.benchmark.reporting.tables import BESIDE, Row, fixed, interval, once, with_spread
+from comrl.benchmark.reporting.tables import BESIDE, Row, fixed, interval, mean_std, once
 
 BEHAVIOUR = "behaviour data: "
 
@@ -48,7 +48,7 @@ def show_summary(frame: pd.DataFrame) -> pd.DataFrame:
         cells = own.set_index("environment").reindex(environments)
         for name, mean, std in ((algorithm, "mean", "std"), (BESIDE + "paper", "paper_mean", "paper_std")):
             if cells[mean].notna().any():
-                numbers = [with_spread(*row) for row in zip(cells[mean], cells[std], strict=True)]
+                numbers = [mean_std(*row) for row in zip(cells[mean], cells[std], strict=True)]
                 rows.append([name, *numbers])
     return pd.DataFrame(rows, columns=["algorithm", *environments])
 
@@ -142,7 +142,7 @@ def _row(entry: Entry, score: str, zero: float, one: float) -> Row:
         "algorithm": entry.label,
         "seeds": len(returns),
         "mean": float(seeds.mean()),
-        "std": metrics.spread(seeds),
+        "std": metrics.std(seeds),
         "iqm": float(metrics.interquartile_mean(returns)),
         "low": low,
         "high": high,
@@ -166,11 +166,11 @@ def show_returns(frame: pd.DataFrame) -> pd.DataFrame:
     cells = {
         "environment, score": once(title),
         "algorithm": frame["algorithm"],
-        "mean (std)": [with_spread(m, s) for m, s in zip(frame["mean"], frame["std"], strict=True)],
+        "mean (std)": [mean_std(m, s) for m, s in zip(frame["mean"], frame["std"], strict=True)],
         "IQM": frame["iqm"].map(fixed),
         **_intervals(frame),
         "normalised": frame["normalised"].map(fixed),
-        "paper": [with_spread(m, s) for m, s in zip(frame["paper_mean"], frame["paper_std"], strict=True)],
+        "paper": [mean_std(m, s) for m, s in zip(frame["paper_mean"], frame["paper_std"], strict=True)],
     }
     return pd.DataFrame(cells).drop(columns=[] if frame["paper_mean"].notna().any() else ["paper"])
 

@@ -13,7 +13,7 @@ from comrl.benchmark.reporting.figures.views import (
     published,
 )
 from comrl.benchmark.reporting.ledger import Ledger
-from comrl.benchmark.reporting.tables import Row, once, with_spread
+from comrl.benchmark.reporting.tables import Row, mean_std, once
 
 
 def shifted_returns(ledger: Ledger) -> pd.DataFrame | None:
@@ -57,7 +57,7 @@ def show_shift(frame: pd.DataFrame) -> pd.DataFrame:
             (f"{algorithm}, paper", "paper_mean", "paper_drop"),
         ):
             if own[mean].notna().any():
-                wide[name] = [with_spread(*row) for row in cells[[mean, drop]].to_numpy(dtype=float).tolist()]
+                wide[name] = [mean_std(*row) for row in cells[[mean, drop]].to_numpy(dtype=float).tolist()]
     wide.insert(0, "environment, training split", once(wide["environment"] + ", " + wide["training"]))
     return wide.drop(columns=["environment", "training"]).rename(columns={"context": "test context"})
 

@@ -122,7 +122,7 @@ def legend_below(figure: Drawing, axes: Sequence[Axes]) -> None:
         )
 
 
-def task_places(count: int) -> list[float]:
+def task_shades(count: int) -> list[float]:
     """Where so many tasks lie on the scale of colours; a few keep off its ends, which are hard to see."""
     low, high = (0.0, 1.0) if count > 5 else (0.15, 0.75)
     return [low + (high - low) * i / max(1, count - 1) for i in range(count)]
