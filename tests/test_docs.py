@@ -320,13 +320,22 @@ def test_a_package_of_its_own_is_found_and_its_environment_keeps_the_contract(tm
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("page", SCRIPTED, ids=lambda page: page.name)
-def test_scripts_run(page: Path, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(made.results, tmp_path / "results")
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def quickstart(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the quickstart leaves: data/ and results/, the examples' runs among them."""
+    home = tmp_path_factory.mktemp("home")
+    shutil.copytree(made.results, home / "results")
     common = ["--env", "sparse-point-robot", "--preset", "smoke", "--threads", "1"]
-    assert main(["generate-data", *common]) == 0
-    assert main(["run", *common, "--algo", "focal", "--seeds", "0"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        assert main(["generate-data", *common]) == 0
+        assert main(["run", *common, "--algo", "focal", "--seeds", "0"]) == 0
+    return home
+
+
+@pytest.mark.parametrize("page", SCRIPTED, ids=lambda page: page.name)
+def test_scripts_run(page: Path, quickstart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shutil.copytree(quickstart, tmp_path / "home"))
     assert blocks(page, "python")
     for script in blocks(page, "python"):
         exec(compile(script, page.name, "exec"), {"__name__": "script"})

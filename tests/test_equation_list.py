@@ -50,6 +50,12 @@ def defined(path: Path) -> Iterator[tuple[str, ast.AST]]:
 
 
 @cache
+@cache
+def names_of(file: str) -> set[str]:
+    """The qualified names that a test module defines."""
+    return {name for name, _ in defined(ROOT / "tests" / file)}
+
+
 def documented() -> tuple[tuple[str, str], ...]:
     """(module:name, docstring) of all that the four packages define."""
     found = []
@@ -77,11 +83,10 @@ def test_no_row_is_there_twice() -> None:
 
 
 def test_listed_functions_and_tests_exist(subtests: pytest.Subtests) -> None:
+    functions = {function for function, _ in documented()}
     for row in listed():
         with subtests.test(row.function):
-            assert row.function in {function for function, _ in documented()}
+            assert row.function in functions
             for test in row.tests:
                 file, _, name = test.partition("::")
-                assert name in {found for found, _ in defined(ROOT / "tests" / file)}, (
-                    f"{test} does not exist"
-                )
+                assert name in names_of(file), f"{test} does not exist"

@@ -53,7 +53,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("results")
 
 
-EVERYWHERE = {"focalpp", "mbml", "oracle", "blind"}  # the rest run on the first family, elsewhere when slow
+EVERYWHERE = {"focalpp", "mbml", "oracle"}  # the rest run on the first family, elsewhere when slow
 PAIRS = [
     pytest.param(f.name, a.name, marks=() if not n or a.name in EVERYWHERE else pytest.mark.slow)
     for n, f in enumerate(families())
