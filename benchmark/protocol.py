@@ -141,6 +141,19 @@ def resolve(preset: str, env: str, overrides: Mapping[str, Any] | None = None) -
     return protocol
 
 
+def data_preset(preset: str, env: str) -> str:
+    """The preset by whose name data are made: of one that extends another and makes the same data, the other."""
+    below = presets()[preset].get("extends")
+    if below is None or _makes(preset, env) != _makes(below, env):
+        return preset
+    return data_preset(below, env)
+
+
+def _makes(preset: str, env: str) -> tuple[Rollouts, Behaviour]:
+    protocol = resolve(preset, env)
+    return protocol.data, protocol.behaviour
+
+
 def _section(section: str, table: Mapping[str, Any]) -> Any:
     """A section with a preset's values; BadInput in a sentence where one does not fit or is missing."""
     kind = SECTIONS[section]

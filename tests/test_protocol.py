@@ -17,6 +17,7 @@ from comrl.algorithms.learner import start
 from comrl.benchmark.protocol import (
     DEFAULT_PRESET,
     configured,
+    data_preset,
     describe,
     parse_overrides,
     part_settings,
@@ -99,6 +100,12 @@ def test_layers_lie_over_one_another_and_the_table_tells_which() -> None:
         assert (table.loc[path, "value"], table.loc[path, "from"]) == (value, origin), path
     own = replace(find_algorithm("focal"), presets={"lite": {"Brac": {"strength": 5.0}}})
     assert configured(own, "lite", "sparse-ant-dir").control.strength == 5.0
+
+
+def test_a_preset_that_makes_the_same_data_as_the_one_it_extends_shares_them() -> None:
+    """So the demo's data serve a run at `lite`; presets of their own data keep their name."""
+    assert data_preset("demo", SPEC.env) == "lite"
+    assert [data_preset(name, SPEC.env) for name in ("lite", "paper", "smoke")] == ["lite", "paper", "smoke"]
 
 
 # --- what is unknown

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from comrl.algorithms.behaviour import Behaviour, Collector
 from comrl.benchmark.generation.workers import do_all
-from comrl.benchmark.protocol import Protocol, resolve
+from comrl.benchmark.protocol import Protocol, data_preset, resolve
 from comrl.datasets.birth import Birth
 from comrl.datasets.store import MANIFEST, Checkpoints, Quality, missing_tasks, write_manifest, write_task
 from comrl.envs.family import TaskFamily, TaskSet, find_family
@@ -102,7 +102,7 @@ def generate(
         )
     settings: dict[str, JsonValue] = {"behaviour": used(protocol.behaviour), "data": used(protocol.data)}
     model = family.model_sha256() if family.model_sha256 else None
-    birth = Birth(preset, trainer, protocol.behaviour.seed, settings, packages(), model)
+    birth = Birth(data_preset(preset, env), trainer, protocol.behaviour.seed, settings, packages(), model)
     require_space(data, _bytes(family, protocol))
     start = time.perf_counter()
     with locked(folder):

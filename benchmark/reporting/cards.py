@@ -58,7 +58,7 @@ class Cost(Card):
 
 
 class RunCard(ResultCard):
-    """The birth certificate of a run, run.json."""
+    """The card of a run, run.json: what was asked for, what was read, and what it cost."""
 
     FILE: ClassVar[str] = "run.json"
     id: str

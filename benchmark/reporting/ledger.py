@@ -1,4 +1,4 @@
-"""The ledger: results written once with their birth certificate, read back whole, never mixed."""
+"""The ledger: results written once with their card, read back whole, never mixed."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ def _merged(group: list[Run]) -> Run:
 
 
 def read_cards(results: Path) -> list[RunCard]:
-    """The birth certificate of every run under a results folder, each compared with its hashes."""
+    """The card of every run under a results folder, each compared with its hashes."""
     return [read_card(path) for path in _folders(results / "runs")]
 
 

@@ -1,4 +1,4 @@
-"""A run before it begins: all that it needs, settled and checked, and the birth certificate it will carry."""
+"""A run before it begins: all that it needs, settled and checked, and the card it will carry."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _settle(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.devic
 
 
 def card(job: Job, cost: Cost) -> RunCard:
-    """The run's birth certificate."""
+    """The run's card."""
     return RunCard(
         id=job.id,
         settings_id=job.settings_id,

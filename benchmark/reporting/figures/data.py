@@ -101,8 +101,8 @@ def state_maps(ledger: Ledger) -> style.Drawing | None:
     figure, axes = style.panels(len(found), columns=2, height=2.5)
     for axis, portrait in zip(axes, found, strict=True):
         states = portrait.arrays[f"states_{STATE_SPLIT}"]  # [T, n, 2]
-        for place, task in zip(np.linspace(0, 1, SHOWN_TASKS), tasks_in_order(portrait), strict=False):
-            colour = style.task_colour(place)
+        for shade, task in zip(np.linspace(0, 1, SHOWN_TASKS), tasks_in_order(portrait), strict=False):
+            colour = style.task_colour(shade)
             axis.plot(*states[task].T, ".", color=colour, markersize=2, mew=0, alpha=0.7, rasterized=True)
             _mark_goal(axis, portrait, task, colour)
         style.square_map(axis)
@@ -149,9 +149,9 @@ def _draw_pool(axes: Sequence[Axes], portrait: Portrait) -> None:
     tasks, pool, absolute = (portrait.arrays[f"pool_{name}"] for name in ("tasks", "states", "absolute"))
     source = portrait.arrays[f"states_{paper()['report']['headline_split']}"]
     dots: dict[str, Any] = {"mew": 0, "rasterized": True}
-    for place, task in zip(np.linspace(0, 1, len(tasks)), tasks, strict=True):
-        axes[0].plot(*source[task].T, ".", color=style.task_colour(place), markersize=2.2, **dots)
-        _mark_goal(axes[0], portrait, task, style.task_colour(place))
+    for shade, task in zip(np.linspace(0, 1, len(tasks)), tasks, strict=True):
+        axes[0].plot(*source[task].T, ".", color=style.task_colour(shade), markersize=2.2, **dots)
+        _mark_goal(axes[0], portrait, task, style.task_colour(shade))
     axes[1].plot(*pool.T, ".", color="#555555", markersize=1.4, alpha=0.5, **dots)
     for member, colour, label in (
         (absolute, "#b0b0b0", "zero for every task"),

@@ -37,10 +37,10 @@ def _draw_returns(axis: Axes, portrait: Portrait) -> None:
     drawn = axis.violinplot(values, orientation="horizontal", widths=0.85, showextrema=False, points=200)
     for body in cast("list[PolyCollection]", drawn["bodies"]):  # matplotlib types it as a single one
         body.set(facecolor="#7f9fbf", alpha=0.7, edgecolor="#3f5f7f", linewidth=0.5)
-    for place, sample in enumerate(values, start=1):
+    for row, sample in enumerate(values, start=1):
         low, middle, high = np.quantile(sample, [0.25, 0.5, 0.75])
-        axis.plot([low, high], [place, place], color="#20364d", linewidth=2, solid_capstyle="butt")
-        axis.plot(middle, place, "o", color="white", markersize=2.4, mec="#20364d", mew=0.7)
+        axis.plot([low, high], [row, row], color="#20364d", linewidth=2, solid_capstyle="butt")
+        axis.plot(middle, row, "o", color="white", markersize=2.4, mec="#20364d", mew=0.7)
     if f"best_{score}" in portrait.arrays:
         axis.axvline(portrait.arrays[f"best_{score}"].mean(), **style.BEST)
     axis.set_yticks(range(1, len(splits) + 1), splits)
@@ -103,28 +103,28 @@ def _draw_tasks(axis: Axes, portrait: Portrait) -> None:
     tasks = portrait.card.task_set
     first = tasks.array[:, 0]
     order = np.argsort(first, kind="stable")
-    place = np.arange(len(order))
+    at = np.arange(len(order))
     shown = _own_splits(portrait, score)
     for i, (split, colour) in enumerate(zip(shown, SPLIT_COLOURS, strict=False)):
         returns = portrait.arrays[f"return_{split}_{score}"][order]  # [T, E]
         low, middle, high = np.quantile(returns, [0.25, 0.5, 0.75], axis=1)
         if len(order) <= FEW:
-            beside = place + 0.18 * (i - (len(shown) - 1) / 2)
+            beside = at + 0.18 * (i - (len(shown) - 1) / 2)
             axis.vlines(beside, low, high, color=colour, linewidth=5, alpha=0.35)
             axis.plot(beside, middle, "o", color=colour, markersize=3, mew=0, label=split)
             continue
-        axis.fill_between(place, low, high, color=colour, alpha=0.25, linewidth=0)
-        axis.plot(place, middle, color=colour, linewidth=1.0, label=split)
+        axis.fill_between(at, low, high, color=colour, alpha=0.25, linewidth=0)
+        axis.plot(at, middle, color=colour, linewidth=1.0, label=split)
     if f"best_{score}" in portrait.arrays:
-        axis.plot(place, portrait.arrays[f"best_{score}"][order], label="best possible", **style.BEST)
+        axis.plot(at, portrait.arrays[f"best_{score}"][order], label="best possible", **style.BEST)
     test = np.isin(order, tasks.test)
     if not test.all():
         axis.plot(
-            place[test], np.full(test.sum(), 0.02), "|", color="#333333", markersize=4, mew=0.7,
+            at[test], np.full(test.sum(), 0.02), "|", color="#333333", markersize=4, mew=0.7,
             transform=axis.get_xaxis_transform(), label="test task",
         )  # fmt: skip
     if len(order) <= FEW:
-        axis.set_xticks(place, [f"{value:+g}".replace("-", "−") for value in first[order]])
+        axis.set_xticks(at, [f"{value:+g}".replace("-", "−") for value in first[order]])
         axis.set_xlim(-0.6, len(order) - 0.4)
     axis.set_xlabel("task, by its first parameter")
     axis.set_ylabel(return_label(portrait.scores[score]).replace(", ", ",\n"))

@@ -110,9 +110,9 @@ def _draw_map(axis: Axes, entry: Entry) -> None:
     points = z[0][tasks, :SHOWN_DRAWS]  # [T', D, Z]
     plane = project(points.reshape(-1, points.shape[-1]))
     own = plane.reshape(len(tasks), -1, 2)  # [T', D, 2]
-    for place, dots in zip(style.task_shades(len(tasks)), own, strict=True):
+    for shade, dots in zip(style.task_shades(len(tasks)), own, strict=True):
         axis.plot(
-            *dots.T, ".", color=style.task_colour(place), markersize=2.6 + 1.4 * (len(tasks) < 5), mew=0
+            *dots.T, ".", color=style.task_colour(shade), markersize=2.6 + 1.4 * (len(tasks) < 5), mew=0
         )
     axis.set_title(_on_lines(entry.label), fontsize=7, loc="center")
     axis.set_xticks([])

@@ -79,11 +79,11 @@ def markers(ledger: Ledger) -> dict[str, str]:
 
 def _numbered(ledger: Ledger) -> dict[str, int]:
     known = list(paper()["algorithms"])
-    place = {
+    number = {
         run.label: known.index(run.algo) for run in ledger.runs if run.algo in known and not _overridden(run)
     }
-    others = [label for label in method_labels(ledger) if label not in place]
-    return place | {label: len(known) + i for i, label in enumerate(others)}
+    others = [label for label in method_labels(ledger) if label not in number]
+    return number | {label: len(known) + i for i, label in enumerate(others)}
 
 
 def _overridden(run: Run) -> bool:
@@ -123,14 +123,14 @@ def legend_below(figure: Drawing, axes: Sequence[Axes]) -> None:
 
 
 def task_shades(count: int) -> list[float]:
-    """Where so many tasks lie on the scale of colours; a few keep off its ends, which are hard to see."""
+    """The shades of so many tasks, between 0 and 1; a few keep off the ends, which are hard to see."""
     low, high = (0.0, 1.0) if count > 5 else (0.15, 0.75)
     return [low + (high - low) * i / max(1, count - 1) for i in range(count)]
 
 
-def task_colour(place: float) -> Colour:
-    """The colour of a task at a place between 0 and 1."""
-    return mpl.colormaps[TASKS](place)
+def task_colour(shade: float) -> Colour:
+    """The colour of a task whose shade is between 0 and 1."""
+    return mpl.colormaps[TASKS](shade)
 
 
 def square_map(axis: Axes) -> None:

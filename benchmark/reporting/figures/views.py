@@ -18,7 +18,7 @@ from comrl.benchmark.reporting.ledger import Ledger, Portrait, Run
 
 Array = NDArray[np.float64]
 ROLES = ("method", "upper", "lower")
-Place = tuple[int, str]
+Rank = tuple[int, str]
 """Where a name stands in a known order; unknown names follow by name."""
 
 
@@ -77,8 +77,8 @@ class Entry:
         """Run, its position there, and seed: each seed once, from the first run that has it."""
         found: dict[int, tuple[Run, int, int]] = {}
         for run in self.runs:
-            for place, seed in enumerate(run.spec.seeds):
-                found.setdefault(seed, (run, place, seed))
+            for member, seed in enumerate(run.spec.seeds):
+                found.setdefault(seed, (run, member, seed))
         return list(found.values())
 
     def returns(self, score: str, context: str | None = None) -> Array:
@@ -113,7 +113,7 @@ class Entry:
         """An array of the probe for every seed, [S, ...], or None where a run has none."""
         if any(name not in run.probe for run in self.runs):
             return None
-        return np.stack([run.probe[name][place] for run, place, _ in self.seeds()])
+        return np.stack([run.probe[name][member] for run, member, _ in self.seeds()])
 
 
 def entries(ledger: Ledger, split: str | None = None, role: str | None = None) -> list[Entry]:
@@ -159,7 +159,7 @@ def portrait_of(ledger: Ledger, env: str) -> Portrait | None:
 
 def portraits(ledger: Ledger) -> list[Portrait]:
     """Every portrait, in the paper's order of environments."""
-    return sorted(ledger.portraits, key=lambda portrait: _place(portrait.env, paper()["environments"]))
+    return sorted(ledger.portraits, key=lambda portrait: _rank_in(portrait.env, paper()["environments"]))
 
 
 def splits_in_order(portrait: Portrait, score: str) -> list[str]:
@@ -183,7 +183,7 @@ def nothing_held_out(ledger: Ledger) -> str:
     same = [env for env, tasks in sets.items() if {*tasks.train} >= {*tasks.test}]
     if not same:
         return ""
-    same.sort(key=lambda env: _place(env, paper()["environments"]))
+    same.sort(key=lambda env: _rank_in(env, paper()["environments"]))
     labels = " and ".join(cards[env].env_label for env in same)
     like = ", as in the paper" if all(env in paper()["environments"] for env in same) else ""
     return f"In {labels} the test tasks are the training tasks{like}: nothing is held out there."
@@ -204,20 +204,24 @@ def headline_split() -> str:
     return paper()["report"]["headline_split"]
 
 
-def split_rank(split: str) -> Place:
+def split_rank(split: str) -> Rank:
     """The headline split first, then relabeled, then the qualities of data, then any other."""
     report = paper()["report"]
-    return _place(split, [report["headline_split"], report["relabeled_split"], *report["quality_splits"]])
+    return _rank_in(split, [report["headline_split"], report["relabeled_split"], *report["quality_splits"]])
 
 
-def _place(name: str, order: Iterable[str]) -> Place:
+def _rank_in(name: str, order: Iterable[str]) -> Rank:
     known = list(order)
     return (known.index(name) if name in known else len(known), name)
 
 
-def _algorithm_rank(run: Run) -> tuple[int, Place, str]:
-    return (ROLES.index(run.role), _place(run.algo, paper()["algorithms"]), run.label)
+def _algorithm_rank(run: Run) -> tuple[int, Rank, str]:
+    return (ROLES.index(run.role), _rank_in(run.algo, paper()["algorithms"]), run.label)
 
 
-def _rank(entry: Entry) -> tuple[Place, Place, tuple[int, Place, str]]:
-    return (_place(entry.env, paper()["environments"]), split_rank(entry.split), _algorithm_rank(entry.first))
+def _rank(entry: Entry) -> tuple[Rank, Rank, tuple[int, Rank, str]]:
+    return (
+        _rank_in(entry.env, paper()["environments"]),
+        split_rank(entry.split),
+        _algorithm_rank(entry.first),
+    )
