@@ -142,7 +142,7 @@ def resolve(preset: str, env: str, overrides: Mapping[str, Any] | None = None) -
 
 
 def data_preset(preset: str, env: str) -> str:
-    """The preset by whose name data are made: of one that extends another and makes the same data, the other."""
+    """The preset by whose name data are made: that which it extends, where both make the same."""
     below = presets()[preset].get("extends")
     if below is None or _makes(preset, env) != _makes(below, env):
         return preset
