@@ -1,9 +1,8 @@
-"""FOCAL++'s encoder: batch-wise gated attention over transitions, sequence-wise self-attention within
-each.
-"""
+"""FOCAL++'s encoder: batch-wise attention gates transitions, sequence-wise attention joins their fields."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,72 +59,138 @@ class StackedNorm(nn.Module):
         return torch.addcmul(self.offset, functional.layer_norm(x, x.shape[-1:]), self.gain)
 
 
-class Block(nn.Module):
-    """A pre-norm residual block over L tokens a transition: self-attention where asked for, then a
-    feed-forward.
+class Gate(nn.Module):
+    """One score a transition from a bottleneck; all are 0 at the start, and weights equal.
+
+    [S, N, D] -> [S, N, 1].
     """
 
     def __init__(self, part: Attention, stream: Stream) -> None:
         super().__init__()
+        narrow = max(1, part.width // part.reduction)
+        self.squeeze = StackedLinear(part.width, narrow, stream)
+        self.excite = StackedLinear(narrow, 1, stream)
+        nn.init.zeros_(self.excite.weight)
+        nn.init.zeros_(self.excite.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Squeeze and excite."""
+        return self.excite(self.squeeze(x).tanh())
+
+
+class Block(nn.Module):
+    """A pre-norm residual block over L tokens a transition: attention of either kind where asked for, then
+    a feed-forward.
+    """
+
+    def __init__(self, part: Attention, stream: Stream, *, attends: bool, gates: bool) -> None:
+        super().__init__()
         width = part.width
-        self.heads, self.dropout, self.sequence_wise = part.heads, part.dropout, part.sequence_wise
-        if part.sequence_wise:
+        self.part, self.attends = part, attends
+        if attends:
             self.attention_norm = StackedNorm(width, stream)
             self.query_key_value = StackedLinear(width, 3 * width, stream)
             self.mix = StackedLinear(width, width, stream)
+        self.gate = Gate(part, stream) if gates else None
         self.forward_norm = StackedNorm(width, stream)
         self.expand = StackedLinear(width, 4 * width, stream)
         self.contract = StackedLinear(4 * width, width, stream)
 
     def attend(self, x: Tensor, tokens: int) -> Tensor:
         """Self-attention among each transition's tokens.  [S, N * L, D] -> [S, N * L, D]."""
-        parts = self.query_key_value(x).view(x.shape[0], -1, tokens, 3, self.heads, x.shape[-1] // self.heads)
+        heads = self.part.heads
+        parts = self.query_key_value(x).view(x.shape[0], -1, tokens, 3, heads, x.shape[-1] // heads)
         query, key, value = parts.permute(3, 0, 1, 4, 2, 5)  # each [S, N, heads, L, D / heads]
         scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5  # [S, N, heads, L, L]
         mixed = scores.softmax(-1) @ value  # [S, N, heads, L, D / heads]
         return self.mix(mixed.transpose(2, 3).reshape(x.shape))
 
-    def forward(self, x: Tensor, tokens: int, dropout: Stream | None) -> Tensor:
-        """Add both branches to the residual stream."""
-        if self.sequence_wise:
-            x = x + drop(self.attend(self.attention_norm(x), tokens), self.dropout, dropout)
+    def weights(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+        """Each transition's weight, of its tokens' mean score.  [S, N * L, D], (S, M, K) -> [S, M, K]."""
+        assert self.gate is not None
+        return self.part.weigh(self.gate(self.attention_norm(x)).view(*shape, -1).mean(-1))
+
+    def forward(self, x: Tensor, shape: Sequence[int], dropout: Stream | None) -> Tensor:
+        """Add all branches to the residual stream.  [S, N * L, D], shape: (S, M, K) -> [S, N * L, D]."""
+        rate = self.part.dropout
+        if self.attends:
+            tokens = x.shape[1] // (shape[1] * shape[2])
+            normed = self.attention_norm(x)
+            added = self.attend(normed, tokens)
+            if self.gate is not None:
+                weight = self.weights(x, shape).flatten(1).repeat_interleave(tokens, 1)  # [S, N * L]
+                added = added + weight[..., None] * normed
+            x = x + drop(added, rate, dropout)
         hidden = functional.gelu(self.expand(self.forward_norm(x)), approximate="tanh")
-        return x + drop(self.contract(hidden), self.dropout, dropout)
+        return x + drop(self.contract(hidden), rate, dropout)
+
+
+class Branch(nn.Module):
+    """Transitions cut into tokens, through blocks, to one embedding each, bounded by tanh."""
+
+    def __init__(
+        self, part: Attention, widths: tuple[int, ...], stream: Stream, *, attends: bool, gates: bool = False
+    ) -> None:
+        super().__init__()
+        self.widths = widths
+        self.embed = nn.ModuleList(StackedLinear(inputs, part.width, stream) for inputs in widths)
+        self.blocks: Sequence[Block] = nn.ModuleList(  # type: ignore[assignment]
+            Block(part, stream, attends=attends, gates=gates) for _ in range(part.blocks)
+        )
+        self.head = StackedLinear(part.width, part.latent, stream)
+
+    def tokens(self, context: Context) -> Tensor:
+        """Every token's first embedding.  [S, M, K, ·] -> [S, N * L, D]."""
+        fields = torch.cat(context.fields, -1).flatten(1, 2).split(self.widths, -1)  # each [S, N, ·]
+        embedded = [embed(field) for embed, field in zip(self.embed, fields, strict=True)]
+        return torch.stack(embedded, 2).flatten(1, 2)
+
+    def forward(self, context: Context, dropout: Stream | None) -> Tensor:
+        """One embedding a transition.  [S, M, K, ·] -> [S, M, K, Z]."""
+        shape, x = context.obs.shape[:3], self.tokens(context)
+        for block in self.blocks:
+            x = block(x, shape, dropout)
+        pooled = x.unflatten(1, (-1, len(self.widths))).mean(2)  # [S, N, D]
+        return self.head(pooled).tanh().unflatten(1, shape[1:])
 
 
 class AttentionNet(nn.Module):
-    """The parameters of `Attention`: token embeddings, blocks, head, and the gate's bottleneck."""
+    """The parameters of `Attention`: a branch for each kind, and the gate that weighs the first branch."""
 
     def __init__(self, part: Attention, space: Space, stream: Stream) -> None:
         super().__init__()
-        width, widths = part.width, part.token_widths(space)
-        self.token_widths = widths
-        self.embed = nn.ModuleList(StackedLinear(inputs, width, stream) for inputs in widths)
-        self.blocks = nn.ModuleList(Block(part, stream) for _ in range(part.blocks))
-        self.head = StackedLinear(width, part.latent, stream)
-        if part.batch_wise:
-            inputs = sum(space.context_widths)
-            self.gate_embed = StackedLinear(inputs, width, stream)
-            self.squeeze = StackedLinear(width, max(1, width // part.reduction), stream)
-            self.excite = StackedLinear(max(1, width // part.reduction), 1, stream)
-            nn.init.zeros_(self.excite.weight)  # equal weights at the start: the gate begins as the identity
-            nn.init.zeros_(self.excite.bias)
+        single, fields = part.token_widths(space, sequence_wise=False), part.token_widths(space)
+        self.branches: list[Branch] = nn.ModuleList()  # type: ignore[assignment]
+        if part.batch_wise and (not part.sequence_wise or part.join == "sum"):
+            self.branches.append(Branch(part, single, stream, attends=False))
+        if part.sequence_wise or not part.batch_wise:
+            self.branches.append(
+                Branch(part, fields, stream, attends=part.sequence_wise, gates=part.gates_blocks)
+            )
+        if part.batch_wise and not part.gates_blocks:
+            self.gate_embed = StackedLinear(sum(space.context_widths), part.width, stream)
+            self.gate = Gate(part, stream)
 
 
 @dataclass(frozen=True)
 class Attention:
-    """Transitions embedded by blocks of self-attention over their fields, pooled with a learned weight each.
+    """Transitions embedded by residual blocks and pooled to their mean, with attention of two kinds.
 
-    The two kinds of attention read the transition in parallel and meet in the weighted mean of eq. 18.
-    `tokens`: "fields" (s, a, r (, s'), as the text describes), "single" (the transition as one token, as
-    the authors' code) or "scalar" (every number its own token). `gate`: "mean_one" (Definition 3.7) or
-    "sigmoid" (the authors' code).
+    The batch-wise kind gates: it weighs each transition in the mean of eq. 18. The sequence-wise kind is
+    self-attention over a transition's fields.  `join`, where both are there: "sum" (two branches in parallel,
+    whose means are added, as the text has it), "product" (one branch, whose embeddings the gate weighs) or
+    "block" (both inside each block, as the authors' code).  `tokens`: "fields" (s, a, r (, s'), as the text
+    describes), "single" (the transition as one token, as the authors' code) or "scalar" (every number its
+    own token).  `gate`: "mean_one" (Definition 3.7) or "sigmoid" (the authors' code).
     """
 
     batch_wise: bool = setting(True, "a learned weight for each transition")
     sequence_wise: bool = setting(True, "self-attention among a transition's tokens")
     tokens: Literal["fields", "single", "scalar"] = setting("fields", "what a transition is cut into")
     gate: Literal["mean_one", "sigmoid"] = setting("mean_one", "how scores become weights")
+    join: Literal["sum", "product", "block"] = setting(
+        "sum", "how both kinds meet", paper="in parallel, by addition (section 3.2)"
+    )
     latent: Count = setting(5, "width Z of the embedding", paper="5 points, 20 bodies (Table 6)")
     width: Count = setting(128, "numbers a token", paper="128 (Table 6)")
     heads: Count = setting(8, "heads of the self-attention", paper="8 (Table 6)")
@@ -137,17 +202,23 @@ class Attention:
 
     def idle(self) -> set[str]:
         """The settings of the kind of attention that is absent."""
-        gate = set() if self.batch_wise else {"gate", "reduction"}
-        return gate | (set() if self.sequence_wise else {"tokens", "heads"})
+        gate = set() if self.batch_wise else {"gate", "reduction", "join"}
+        return gate | (set() if self.sequence_wise else {"tokens", "heads", "join"})
+
+    @property
+    def gates_blocks(self) -> bool:
+        """Whether the gate is inside each block, and none weighs the mean."""
+        return self.batch_wise and self.sequence_wise and self.join == "block"
 
     def latent_width(self, space: Space) -> int:
         """The width Z of the embedding."""
         return self.latent
 
-    def token_widths(self, space: Space) -> tuple[int, ...]:
+    def token_widths(self, space: Space, sequence_wise: bool | None = None) -> tuple[int, ...]:
         """The widths of a transition's tokens; without sequence-wise attention a transition is one token."""
         fields = space.context_widths
-        if self.tokens == "single" or not self.sequence_wise:
+        attends = self.sequence_wise if sequence_wise is None else sequence_wise
+        if self.tokens == "single" or not attends:
             return (sum(fields),)
         return fields if self.tokens == "fields" else (1,) * sum(fields)
 
@@ -160,28 +231,51 @@ class Attention:
     def encode(
         self, net: AttentionNet, context: Context, params: Tensor | None = None, dropout: Stream | None = None
     ) -> Belief:
-        """The gated mean embedding.  [S, M, K, ·] -> [S, M, Z]."""
-        each, weight = self.each(net, context, dropout), self.weights(net, context)
-        return Belief(each.mean(2) if weight is None else weighted_mean(weight, each))
+        """The mean of the branches' mean embeddings, the first one's gated. [focalpp section 3.2]
+
+        [S, M, K, ·] -> [S, M, Z].
+
+        A sum of two branches that is halved stays in (-1, 1), as each branch does.
+        """
+        first, *others = self.embeddings(net, context, dropout)
+        weight = None if self.gates_blocks else self.weights(net, context)
+        gated = first.mean(2) if weight is None else weighted_mean(weight, first)
+        return Belief(average([gated, *(embedding.mean(2) for embedding in others)]))
 
     def each(self, net: AttentionNet, context: Context, dropout: Stream | None = None) -> Tensor:
-        """One embedding a transition, bounded by tanh.  [S, M, K, ·] -> [S, M, K, Z]."""
-        x = torch.cat(context.fields, -1).flatten(1, 2)  # [S, M * K, C]
-        tokens = x.split(net.token_widths, -1)
-        x = torch.stack(
-            [embed(token) for embed, token in zip(net.embed, tokens, strict=True)], 2
-        )  # [S, M * K, L, D]
-        x = x.flatten(1, 2)
-        for block in net.blocks:
-            x = block(x, len(tokens), dropout)
-        pooled = x.unflatten(1, (-1, len(tokens))).mean(2)  # [S, M * K, D]
-        return net.head(pooled).tanh().unflatten(1, context.obs.shape[1:3])
+        """One embedding a transition, the mean of the branches'.  [S, M, K, ·] -> [S, M, K, Z]."""
+        return average(self.embeddings(net, context, dropout))
+
+    def embeddings(self, net: AttentionNet, context: Context, dropout: Stream | None = None) -> list[Tensor]:
+        """Every branch's embedding of each transition, the gated branch first: [S, M, K, Z] each."""
+        return [branch(context, dropout) for branch in net.branches]
 
     def weights(self, net: AttentionNet, context: Context) -> Tensor | None:
-        """The batch-wise gate, a scalar a transition from a bottleneck; None without.  -> [S, M, K]."""
+        """The batch-wise gate's weight of each transition, in blocks the mean of theirs; None without.
+
+        -> [S, M, K].
+        """
         if not self.batch_wise:
             return None
+        if self.gates_blocks:
+            return self._weights_in_blocks(net.branches[0], context)
         x = net.gate_embed(torch.cat(context.fields, -1).flatten(1, 2)).relu()
-        score = net.excite(net.squeeze(x).tanh()).view(context.obs.shape[:3])
+        return self.weigh(net.gate(x).view(context.obs.shape[:3]))
+
+    def _weights_in_blocks(self, branch: Branch, context: Context) -> Tensor:
+        """The mean of the blocks' weights: [S, M, K]."""
+        shape, x, found = context.obs.shape[:3], branch.tokens(context), []
+        for block in branch.blocks:
+            found.append(block.weights(x, shape))
+            x = block(x, shape, None)
+        return average(found)
+
+    def weigh(self, score: Tensor) -> Tensor:
+        """Weights, 1 where scores are 0.  [S, M, K] -> [S, M, K]."""
         # departs: the authors squash each score alone, so their weights neither compare nor sum
         return mean_one(score) if self.gate == "mean_one" else 2.0 * score.sigmoid()
+
+
+def average(tensors: Sequence[Tensor]) -> Tensor:
+    """The mean of tensors of one shape, of one tensor the tensor itself."""
+    return tensors[0] if len(tensors) == 1 else torch.stack(list(tensors)).mean(0)

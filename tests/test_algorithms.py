@@ -25,7 +25,7 @@ from support.runs import (
 from torch import Tensor, nn
 
 from comrl.algorithms.algorithm import Algorithm, Space, algorithms, find_algorithm, inferred
-from comrl.algorithms.attention import Attention, AttentionNet, drop
+from comrl.algorithms.attention import Attention, AttentionNet, Gate, drop
 from comrl.algorithms.learner import KEY_ENCODER, State, losses, update
 from comrl.algorithms.task_losses import DistanceMetric
 from comrl.benchmark.training.evaluate import evaluate
@@ -172,11 +172,13 @@ def test_the_oracle_sees_the_parameters_and_the_blind_nothing() -> None:
 
 # --- attention
 
+JOINS = ("sum", "product", "block")
 OPTIONS = [
-    Attention(batch_wise, sequence_wise, tokens, gate)  # type: ignore[arg-type]
-    for batch_wise, sequence_wise, tokens, gate in product(
-        (True, False), (True, False), ("fields", "single", "scalar"), ("mean_one", "sigmoid")
+    Attention(batch_wise, sequence_wise, tokens, gate, join)  # type: ignore[arg-type]
+    for batch_wise, sequence_wise, tokens, gate, join in product(
+        (True, False), (True, False), ("fields", "single", "scalar"), ("mean_one", "sigmoid"), JOINS
     )
+    if join == "sum" or (batch_wise and sequence_wise)
 ]
 
 
@@ -210,20 +212,47 @@ def test_every_option_of_the_distance_metric_trains(options: dict[str, object]) 
     assert reached(state, losses(state, batch).losses["task"]) == {"encoder"}
 
 
+@pytest.mark.parametrize("join", JOINS)
 @pytest.mark.parametrize("gate", ["mean_one", "sigmoid"])
-def test_the_gate_begins_as_the_identity(gate: str) -> None:
-    part, plain = Attention(True, True, gate=gate), Attention(False, True)  # type: ignore[arg-type]
+def test_the_gate_begins_with_equal_weights(gate: str, join: str) -> None:
+    part = Attention(True, True, gate=gate, join=join)  # type: ignore[arg-type]
     net, seen = attention(part), context()
     torch.testing.assert_close(part.weights(net, seen), torch.ones(2, 4, 6), rtol=0, atol=1e-6)
-    params = torch.zeros(2, 4, 2)
-    torch.testing.assert_close(
-        part.encode(net, seen, params, None).mean, plain.encode(net, seen, params, None).mean
-    )
-    nn.init.normal_(net.excite.weight, std=3.0)
+    torch.testing.assert_close(part.encode(net, seen).mean, part.each(net, seen).mean(2))
+    for gates in (own for own in net.modules() if isinstance(own, Gate)):
+        nn.init.normal_(gates.excite.weight, std=3.0)
     weight = part.weights(net, seen)
     assert float(weight.detach().std()) > 0.1
+    assert not torch.allclose(part.encode(net, seen).mean, part.encode(attention(part), seen).mean)
     if gate == "mean_one":
         torch.testing.assert_close(weight.mean(-1), torch.ones(2, 4))
+
+
+def test_the_sum_is_the_mean_of_both_ablations() -> None:
+    both, gated, attentive = Attention(), Attention(sequence_wise=False), Attention(batch_wise=False)
+    net, seen = attention(both), context()
+    one, other = attention(gated), attention(attentive)
+    one.load_state_dict({name: value for name, value in net.state_dict().items() if "branches.1" not in name})
+    other.load_state_dict(
+        {
+            name.replace("branches.1", "branches.0"): value
+            for name, value in net.state_dict().items()
+            if "branches.1" in name
+        }
+    )
+    z = torch.stack([gated.encode(one, seen).mean, attentive.encode(other, seen).mean]).mean(0)
+    torch.testing.assert_close(both.encode(net, seen).mean, z)
+
+
+def test_without_a_gate_the_blocks_attend_alone() -> None:
+    """The authors' block with weights of 0 is the sequence-wise encoder's."""
+    part, plain = Attention(gate="sigmoid", join="block"), Attention(batch_wise=False)
+    net, seen = attention(part), context()
+    alone = attention(plain)
+    alone.load_state_dict({name: value for name, value in net.state_dict().items() if "gate" not in name})
+    for block in net.branches[0].blocks:
+        nn.init.constant_(block.gate.excite.bias, -200.0)
+    torch.testing.assert_close(part.encode(net, seen).mean, plain.encode(alone, seen).mean)
 
 
 def interaction(part: Attention, net: AttentionNet) -> float:
@@ -243,7 +272,7 @@ def test_sequence_wise_attention_mixes_the_fields(tokens: str) -> None:
     part = Attention(False, True, tokens)  # type: ignore[arg-type]
     net = attention(part)
     assert interaction(part, net) > 1e-3
-    for block in net.blocks:
+    for block in net.branches[0].blocks:
         nn.init.zeros_(block.mix.weight)
     assert interaction(part, net) < 1e-9
 
@@ -254,7 +283,7 @@ def test_a_single_token_has_nothing_to_attend_to(part: Attention) -> None:
     """Other queries change nothing where a transition is one token, as in the authors' code."""
     net, seen, params = attention(part), context(), torch.zeros(2, 4, 2)
     before = part.encode(net, seen, params, None).mean
-    for block in net.blocks:
+    for block in net.branches[0].blocks:
         if part.sequence_wise:
             width = block.mix.weight.shape[1]
             nn.init.normal_(block.query_key_value.weight[..., :width], std=5.0)
@@ -266,11 +295,8 @@ def test_tokens_are_the_fields() -> None:
     assert Attention(True, True).token_widths(SPACE) == (3, 2, 1, 3)  # s, a, r, s'
     assert Attention(True, True).token_widths(SPACE._replace(next_obs_in_context=False)) == (3, 2, 1)
     assert Attention(True, True, "scalar").token_widths(SPACE) == (1,) * 9
-    assert (
-        Attention(True, True, "single").token_widths(SPACE)
-        == Attention(True, False).token_widths(SPACE)
-        == (9,)
-    )
+    assert Attention(True, True, "single").token_widths(SPACE) == (9,)
+    assert [branch.widths for branch in attention(Attention()).branches] == [(9,), (3, 2, 1, 3)]
 
 
 @pytest.mark.parametrize("sequence_wise", [True, False])

@@ -88,13 +88,14 @@ def sparsity(
     encoder: Any = state.algorithm.encoder
     net = state.nets["encoder"]
     weight = encoder.weights(net, context) if hasattr(encoder, "weights") else None  # [S, M, K]
+    each = encoder.each(net, context)  # [S, M, K, Z]
     if weight is not None:
+        each = encoder.embeddings(net, context)[0]  # what the gate weighs: eq. 34 speaks of that branch
         found |= {
             "gate_weight": weight.flatten(1),
             "gate_nonzero": (context.reward[..., 0] != 0).flatten(1),
             "gate_absolute": absolute.flatten(1),
         }
-    each = encoder.each(net, context)  # [S, M, K, Z]
     size = state.training.context_batch
     variances = []
     for ratio in RATIOS:
