@@ -14,7 +14,7 @@ from comrl.datasets.transitions import Context, MetaBatch, Rows
 from comrl.datasets.transitions import Space as Space
 from comrl.ground.discovery import by_name, declared
 from comrl.ground.noise import Stream
-from comrl.ground.settings import BelowOne, Count, Pair, Positive, Tables, required, setting
+from comrl.ground.settings import BelowOne, Count, Pair, Positive, Tables, Whole, required, setting
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class Training:
     lr_schedule: Literal["constant", "linear"] = required("how learning rates go from their first value")
     discount: BelowOne = required("discount of the return", paper="0.9 points, 0.99 bodies (Table 6)")
     reward_scale: Positive = required("factor of control's rewards", paper="100 points, 5 bodies (Table 6)")
+    context_bank: Whole = required(
+        "contexts a task that control learns from once the encoder stands still; 0: new ones at every step",
+        before=0,
+    )
     relabeled_pool: Count = required("transitions a task of the relabeled split", paper="10 000 (Table 6)")
     sees_position: bool = setting(
         False, "policy and encoder see where the body is, as in the authors' cheetahs"

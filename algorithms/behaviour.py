@@ -63,6 +63,7 @@ class Behaviour:
             eval_episodes=1,
             meta_batch=1,
             context_batch=0,
+            context_bank=0,
             control_batch=self.batch,
             test_context=0,
             lr_schedule=self.lr_schedule,

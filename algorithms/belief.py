@@ -29,6 +29,18 @@ class Belief(NamedTuple):
         return self.mean, self.variance
 
 
+def one_of(bank: Belief, row: Tensor, noise: Stream) -> Belief:
+    """One of the C beliefs in each given row of a bank, all equally likely.
+
+    bank: [S, T, C, Z], row: [S, M] -> [S, M, Z].
+    """
+    stack, _, count, _ = bank.mean.shape
+    column = (noise.uniform(row.shape[1]) * count).long()  # [S, M]
+    member = torch.arange(stack, device=row.device)[:, None]  # [S, 1]
+    variance = None if bank.variance is None else bank.variance[member, row, column]
+    return Belief(bank.mean[member, row, column], variance)
+
+
 def product_of_gaussians(mean: Tensor, variance: Tensor) -> Belief:
     """The normalised product of the factors' densities. [pearl posterior]  [S, M, K, Z] -> [S, M, Z]."""
     precision = variance.reciprocal()

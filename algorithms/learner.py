@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from comrl.algorithms.algorithm import Algorithm, Evidence, Space, Stage, Training, inferred
-from comrl.algorithms.belief import Belief, together
+from comrl.algorithms.belief import Belief, one_of, together
 from comrl.algorithms.stack import adam, minimise, polyak
 from comrl.datasets.sampler import Sampler
 from comrl.datasets.transitions import Context, MetaBatch
@@ -42,11 +42,22 @@ class State:
     task: Tensor | None = None  # [S, 1]  the one task of each run, of single-task learners
     before: tuple[Before, ...] = ()
     step: int = 0
+    bank: Belief | None = None  # [S, T, C, Z]  of the training tasks, once the encoder stands still
 
     @property
     def done(self) -> bool:
         """Whether all steps were made."""
         return self.step >= self.training.steps
+
+    @property
+    def learning(self) -> bool:
+        """Whether the encoder still learns."""
+        return self.step < self.algorithm.encoder.steps
+
+    @property
+    def needs_contexts(self) -> bool:
+        """Whether a batch has contexts: while the encoder learns, and where no bank takes their place."""
+        return self.learning or self.training.context_bank == 0
 
     @property
     def stages(self) -> tuple[State, ...]:
@@ -69,6 +80,7 @@ class State:
         }
         if not self.done:
             body |= {"optimiser": self.optimiser.state_dict(), "noise": self.noise.state()}
+            body["bank"] = None if self.bank is None else tuple(self.bank)
         return body
 
     def _restore(self, body: dict[str, Any]) -> None:
@@ -78,14 +90,21 @@ class State:
         if not self.done:
             self.optimiser.load_state_dict(body["optimiser"])
             self.noise.restore(body["noise"])
+            self.bank = None if body["bank"] is None else Belief(*body["bank"])
 
     def next_batch(self, sampler: Sampler) -> MetaBatch:
-        """The next batch: of random training tasks, or of each run's only one."""
+        """The next batch: of random training tasks, or of each run's only one.
+
+        Without contexts where the bank takes their place, which is filled first.
+        """
         training = self.training
         if self.task is not None:
             return sampler.batch_of(self.task, self.noise, (0, training.control_batch))
         tasks = torch.tensor(self.space.tasks, device=self.noise.device)
-        sizes = (training.meta_batch, training.context_batch, training.control_batch)
+        context = training.context_batch if self.needs_contexts else 0
+        if not self.needs_contexts and self.bank is None and [*self.nets["encoder"].parameters()]:
+            self.bank = filled_bank(self, sampler)
+        sizes = (training.meta_batch, context, training.control_batch)
         return sampler.meta_batch(self.noise, tasks, sizes)
 
 
@@ -173,28 +192,20 @@ def losses(state: State, batch: MetaBatch) -> Terms:
     [focalpp Alg. 1, lines 12-21]
     """
     algorithm, nets, task_loss = state.algorithm, state.nets, state.algorithm.task_loss
-    learning = state.step < algorithm.encoder.steps
-    dropout = state.noise if learning else None
     for stage, trained in state.before:
         batch = stage.extend(trained.nets, batch, knowing(trained, batch.task), state.noise)
 
-    def encode(name: str, context: Context) -> Belief:
-        return inferred(algorithm.encoder, nets[name], context, batch.params, dropout)  # [S, M, Z]
-
     found: dict[str, Tensor] = {}
-    slow = task_loss is not None and task_loss.momentum is not None
-    with torch.set_grad_enabled(learning):
-        belief = key = encode("encoder", batch.query)
-    both = algorithm.control_sees == "both"
-    if both or (learning and task_loss and task_loss.compares):
-        with torch.set_grad_enabled(learning and not slow):
-            key = encode(KEY_ENCODER if slow else "encoder", batch.key)
-    if learning and task_loss:
-        own = {name: nets[name] for name in task_loss.rates()}
-        each = partial(algorithm.encoder.each, nets["encoder"])
-        found |= task_loss.losses(Evidence(belief, key, batch, own, each, state.noise))
-    if both:
-        belief = together(belief, key)
+    if state.bank is None:
+        belief, key = beliefs(state, batch)
+        if state.learning and task_loss:
+            own = {name: nets[name] for name in task_loss.rates()}
+            each = partial(algorithm.encoder.each, nets["encoder"])
+            found |= task_loss.losses(Evidence(belief, key, batch, own, each, state.noise))
+        if algorithm.control_sees == "both":
+            belief = together(belief, key)
+    else:
+        belief = one_of(state.bank, place_of(batch.task, state.space.tasks), state.noise)
     z = belief.sample(state.noise)  # [S, M, Z]
     z = z.repeat_interleave(batch.rows.obs.shape[1] // z.shape[1], 1)  # [S, M * B, Z]
     joint = algorithm.encoder_learns_from
@@ -207,6 +218,44 @@ def losses(state: State, batch: MetaBatch) -> Terms:
         {name: term for name, term in found.items() if name in minimised},
         {name: term for name, term in found.items() if name not in minimised},
     )
+
+
+def beliefs(state: State, batch: MetaBatch) -> tuple[Belief, Belief]:
+    """What both contexts of each task say: the query's, and the key's where a loss compares or control sees
+    it.
+    """
+    algorithm, task_loss, learning = state.algorithm, state.algorithm.task_loss, state.learning
+    dropout = state.noise if learning else None
+
+    def encode(name: str, context: Context) -> Belief:
+        return inferred(algorithm.encoder, state.nets[name], context, batch.params, dropout)  # [S, M, Z]
+
+    slow = task_loss is not None and task_loss.momentum is not None
+    with torch.set_grad_enabled(learning):
+        query = key = encode("encoder", batch.query)
+    if algorithm.control_sees == "both" or (learning and task_loss and task_loss.compares):
+        with torch.set_grad_enabled(learning and not slow):
+            key = encode(KEY_ENCODER if slow else "encoder", batch.key)
+    return query, key
+
+
+@torch.no_grad()
+def filled_bank(state: State, sampler: Sampler) -> Belief:
+    """What the encoder, which stands still, says of contexts of every training task: [S, T, C, Z]."""
+    task = torch.tensor(state.space.tasks, device=state.noise.device)
+    task = task.expand(len(state.noise.generators), -1)  # [S, T]
+    sizes, found = (state.training.context_batch, 1), []
+    for _ in range(state.training.context_bank):
+        one, other = beliefs(state, sampler.batch_of(task, state.noise, sizes))
+        found.append(together(one, other) if state.algorithm.control_sees == "both" else one)
+    mean, variance = zip(*found, strict=True)
+    return Belief(torch.stack(mean, 2), None if variance[0] is None else torch.stack(variance, 2))
+
+
+def place_of(task: Tensor, tasks: Sequence[int]) -> Tensor:
+    """The row of each task among the training tasks.  task: [S, M] -> [S, M]."""
+    known = torch.tensor(tasks, device=task.device)
+    return (task[..., None] == known).int().argmax(-1)
 
 
 def knowing(trained: State, task: Tensor) -> Tensor:

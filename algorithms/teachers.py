@@ -102,7 +102,8 @@ class BcqTeachers:
 
     def extend(self, trained: Nets, batch: MetaBatch, member: Tensor, noise: Stream) -> MetaBatch:
         """The batch with a lesson for its rows, and other tasks' relabelled transitions for its keys."""
-        key = self.relabelled(trained, batch, member, noise)
+        contexts = batch.key.obs.shape[2] > 0
+        key = self.relabelled(trained, batch, member, noise) if contexts else batch.key
         lesson = self.lesson(trained, batch.rows, member, noise)
         return batch._replace(key=key, rows=batch.rows._replace(gained={LESSON: lesson}))
 

@@ -18,11 +18,7 @@ SEEDS, STEPS, ENCODER_STEPS = (2, 0), 12, 8
 
 def go_on(state: State, until: int) -> list[dict[str, torch.Tensor]]:
     sampler = random_sampler()
-    tasks = torch.arange(5)
-    return [
-        update(state, sampler.meta_batch(state.noise, tasks, (4, 6, 5))).losses
-        for _ in range(until - state.step)
-    ]
+    return [update(state, state.next_batch(sampler)).losses for _ in range(until - state.step)]
 
 
 def fresh(algorithm: Algorithm, **changes: Any) -> State:
@@ -38,7 +34,7 @@ def weights(state: State) -> dict[str, list[torch.Tensor]]:
 def test_a_resumed_run_is_an_uninterrupted_one_bit_for_bit(
     algorithm: Algorithm, tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
-    for cut in (0, 1, 7, 9):
+    for cut in (0, 1, 7, 8, 9):  # the encoder comes to rest at 8
         with subtests.test(cut=cut):
             whole, first, second = fresh(algorithm), fresh(algorithm), fresh(algorithm)
             losses = go_on(whole, STEPS)

@@ -79,10 +79,13 @@ def computed(algorithm: Algorithm, training: Training) -> list[float]:
     return found + action.flatten().tolist()
 
 
+CONTEXTS = {"context_batch", "context_bank"}
+
+
 @every
 def test_every_setting_changes_what_is_computed(algorithm: Algorithm) -> None:
     """A setting that changes nothing would still change the id."""
-    few = {"steps": 4, "encoder_steps": 2, "teacher_steps": 2, "lr_schedule": "linear", "strength": 1.0}
+    few = {"steps": 5, "encoder_steps": 4, "teacher_steps": 2, "lr_schedule": "linear", "strength": 1.0}
     chosen, training = settle(algorithm, **few)
     before, idle = computed(chosen, training), set()
     for one in part_settings(chosen):
@@ -92,6 +95,8 @@ def test_every_setting_changes_what_is_computed(algorithm: Algorithm) -> None:
                 idle.add(one.path)
     for one in settings_of(training, "training"):
         new = changed(training, one.name, other_value(Training, one))
+        if one.name in CONTEXTS and not chosen.encoder.steps:
+            continue  # the yardsticks read no context
         if one.name not in ELSEWHERE and computed(chosen, new) == before:
             idle.add(one.path)
     assert not idle, f"{algorithm.name}: {', '.join(sorted(idle))} change nothing"

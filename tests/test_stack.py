@@ -29,9 +29,9 @@ SIZES = (4, 6, 5)  # M, K, B
 
 
 def trained(algorithm: Algorithm, seeds: tuple[int, ...], steps: int = 20) -> State:
-    state, sampler = begin(algorithm, seeds=seeds), random_sampler()
+    state, sampler = begin(algorithm, seeds=seeds, encoder_steps=15), random_sampler()
     for _ in range(steps):
-        update(state, sampler.meta_batch(state.noise, torch.arange(5), SIZES))
+        update(state, state.next_batch(sampler))
     return state
 
 
