@@ -37,6 +37,9 @@ class Behaviour:
     checkpoint_every: Count = required("steps between two checkpoints")
     seed: Whole = required("of agents and their rollouts", paper="0 (authors' code)")
     block: Count = required("tasks in one stack, the unit in which an interrupted job goes on")
+    agents: Count = setting(
+        1, "agents a task, of which the one with the best last return is kept", paper="1", before=1
+    )
     worlds: Count = setting(1, "copies of its task in which each agent acts at once", before=1)
     first_value: Literal["zero", "warmup"] = setting(
         "zero", "where critics start: at zero, or at the warm-up's mean reward earned for ever", before="zero"
@@ -47,6 +50,11 @@ class Behaviour:
     def updates(self) -> int:
         """Gradient steps of an agent."""
         return max(0, self.steps - self.warmup_steps) * self.updates_per_step
+
+    def seeds(self, task: int) -> list[int]:
+        """The seeds of a task's agents."""
+        others = [derive_seed(self.seed, "behaviour", task, agent) for agent in range(1, self.agents)]
+        return [derive_seed(self.seed, "behaviour", task), *others]
 
     def lr_at(self, step: int) -> float:
         """The learning rate after so many steps; linear, from the warm-up's end to zero at the last."""
@@ -75,7 +83,7 @@ class Behaviour:
 
 class Collector:
     """Agents of many tasks of one family, collecting and learning in lockstep; agent s is exactly the agent
-    it would be alone.
+    it would be alone.  The agents of one task stand beside one another.
     """
 
     def __init__(
@@ -87,21 +95,21 @@ class Collector:
         device: torch.device,
     ) -> None:
         self.family, self.behaviour = family, behaviour
-        self.params = np.repeat(params[list(tasks)], behaviour.worlds, 0)  # [S * W, P]
+        self.params = np.repeat(params[list(tasks)], behaviour.agents * behaviour.worlds, 0)  # [S * W, P]
         self.worlds = family.simulator(self.params)
-        self.seeds = [derive_seed(behaviour.seed, "behaviour", task) for task in tasks]
+        self.seeds = [seed for task in tasks for seed in behaviour.seeds(task)]
         self.control, space = behaviour.control, space_of(family)
         algorithm = Algorithm("sac", "SAC", Zeros(), None, self.control)
         self.state = start(algorithm, behaviour.training, space, self.seeds, device)
-        self.state.task = torch.arange(len(tasks), device=device)[:, None]  # [S, 1]
-        self.replay = Replay(len(tasks), behaviour.steps * behaviour.worlds, space, device)
+        self.state.task = torch.arange(len(self.seeds), device=device)[:, None]  # [S, 1]
+        self.replay = Replay(len(self.seeds), behaviour.steps * behaviour.worlds, space, device)
         self.step = 0
 
     def train(self) -> Iterator[tuple[int, Policy, Policy]]:
         """Train to the end; the step, stochastic and mean policies, untrained first, then at every
         checkpoint.
 
-        The policies take the tasks' observations one task after another, the same number of each: [S * E, O].
+        The policies take the agents' observations one agent after another, as many of each: [S * E, O].
         """
         every = self.behaviour.checkpoint_every
         while True:

@@ -272,4 +272,4 @@ def block_rate(env: str, behaviour: Behaviour, device: torch.device) -> float:
     agents = Collector(family, family.task_set().params, block, short, device)
     reached = ((step, time.perf_counter()) for step, _, _ in agents.train())
     (first, began), *_, (last, ended) = [mark for mark in reached if mark[0] > behaviour.warmup_steps]
-    return len(block) * (last - first) / (ended - began)
+    return len(block) * behaviour.agents * (last - first) / (ended - began)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
@@ -25,6 +25,27 @@ if TYPE_CHECKING:
     from comrl.algorithms.behaviour import Behaviour
 
 START_LIMIT = 300.0  # seconds that the timed processes wait for one another to be ready
+
+
+def train_agents(
+    family: TaskFamily, task_set: TaskSet, task: int, behaviour: Behaviour
+) -> Iterator[tuple[int, Policy, Policy]]:
+    """All agents of one task, one after another from checkpoint to checkpoint."""
+    seeds = [behaviour.seed, *behaviour.seeds(task)[1:]]
+    each = [train_task(family, task_set, task, behaviour, seed) for seed in seeds]
+    for marks in zip(*each, strict=True):
+        steps, samples, means = zip(*marks, strict=True)
+        yield steps[0], side_by_side(samples), side_by_side(means)
+
+
+def side_by_side(policies: Sequence[Policy]) -> Policy:
+    """As many observations for each policy, one policy after another: [S * E, O] -> [S * E, A]."""
+
+    def act(obs: Array) -> Array:
+        shares = np.split(obs, len(policies))
+        return np.concatenate([policy(share) for policy, share in zip(policies, shares, strict=True)])
+
+    return act
 
 
 def train_task(

@@ -32,11 +32,14 @@ PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "h5py"
 Trainer = Callable[
     [TaskFamily, TaskSet, Sequence[int], Behaviour, torch.device], Iterator[tuple[int, Policy, Policy]]
 ]
-"""Trains the agents of some tasks; yields step, stochastic and mean policy of all, untrained first."""
+"""Trains the agents of some tasks; yields step, stochastic and mean policy of all, untrained first.
+
+The policies take the observations of one agent after another, the agents of one task side by side.
+"""
 
 
 class Checkpoint(NamedTuple):
-    """The rollouts of some tasks' agents at one moment of their training."""
+    """The rollouts of all agents of some tasks at one moment of their training."""
 
     step: int
     episodes: Episodes  # [S * E, H, ...]
@@ -74,10 +77,10 @@ def sb3(
     family: TaskFamily, task_set: TaskSet, tasks: Sequence[int], behaviour: Behaviour, device: torch.device
 ) -> Iterator[tuple[int, Policy, Policy]]:
     """The reference trainer: stable-baselines3, one task at a time on the CPU."""
-    from comrl.benchmark.generation.behaviour_sb3 import train_task
+    from comrl.benchmark.generation.behaviour_sb3 import train_agents
 
     (task,) = tasks
-    return train_task(family, task_set, task, behaviour, behaviour.seed)
+    return train_agents(family, task_set, task, behaviour)
 
 
 TRAINERS: dict[str, Trainer] = {"stacked": stacked, "sb3": sb3}
@@ -179,19 +182,20 @@ def make_block(order: Block, progress: Callable[[int], object]) -> None:
         progress(len(tasks) * (step - (seen[-1].step if seen else 0)))
         seen.append(_roll(family, task_set, tasks, step, sample, mean, order.protocol))
     steps = np.array([checkpoint.step for checkpoint in seen])
-    lost = []
-    for member, task in enumerate(tasks):
-        returns = [checkpoint.returns[member] + checkpoint.deterministic[member] for checkpoint in seen]
-        if not np.isfinite(returns).all():
-            lost.append(f"task {task} diverged by step {steps[int(np.argmin(np.isfinite(returns)))]}")
+    returns = np.stack([checkpoint.returns for checkpoint in seen])  # [C, S]
+    deterministic = np.stack([checkpoint.deterministic for checkpoint in seen])  # [C, S]
+    finite = np.isfinite(returns + deterministic)
+    lost, agents = [], order.protocol.behaviour.agents
+    for index, task in enumerate(tasks):
+        own = slice(index * agents, (index + 1) * agents)
+        if not finite[:, own].all(0).any():
+            diverged = steps[finite[:, own].argmin(0)].max()
+            lost.append(f"task {task} diverged by step {diverged}")
             continue
-        curve = Checkpoints(
-            steps,
-            np.array([checkpoint.returns[member] for checkpoint in seen]),
-            np.array([checkpoint.deterministic[member] for checkpoint in seen]),
-        )
+        member = own.start + int(np.where(finite[:, own].all(0), returns[-1, own], -np.inf).argmax())
+        curve = Checkpoints(steps, returns[:, member], deterministic[:, member])
         if task in order.missing:
-            chosen = _qualities(seen, member, curve, len(tasks))
+            chosen = _qualities(seen, member, curve, returns.shape[1])
             write_task(order.folder, family, task_set, task, chosen, curve, order.birth)
     if lost:
         raise BadInput(
@@ -210,25 +214,27 @@ def _roll(
     protocol: Protocol,
 ) -> Checkpoint:
     """Stochastic episodes and one deterministic episode of every agent of the block."""
-    params, count = task_set.params[list(block)], protocol.data.episodes
+    each = np.repeat(list(block), protocol.behaviour.agents)  # the task of each agent: [S]
+    params, count = task_set.params[each], protocol.data.episodes
     seed_of = partial(derive_seed, protocol.behaviour.seed, "episodes")
-    seeds = np.array([seed_of(task, step, episode) for task in block for episode in range(count)])
+    seeds = np.array([seed_of(task, step, episode) for task in each for episode in range(count)])
     episodes = rollout(family, np.repeat(params, count, 0), sample, seeds)
-    greedy = rollout(family, params, mean, np.array([seed_of(task, step) for task in block]))
+    greedy = rollout(family, params, mean, np.array([seed_of(task, step) for task in each]))
     return Checkpoint(
         step, episodes, episodes.reward.sum(-1).reshape(-1, count).mean(-1), greedy.reward.sum(-1)
     )
 
 
-def _qualities(seen: list[Checkpoint], member: int, curve: Checkpoints, block: int) -> dict[str, Quality]:
-    """Untrained, last, and in between the checkpoint whose return is nearest half-way, for one task."""
+def _qualities(seen: list[Checkpoint], member: int, curve: Checkpoints, members: int) -> dict[str, Quality]:
+    """Untrained, last, and in between the checkpoint whose return is nearest half-way, of one agent."""
     half_way = (curve.returns[0] + curve.returns[-1]) / 2
     between = slice(1, -1) if len(seen) > 2 else slice(0, None)
     medium = int(np.abs(curve.returns[between] - half_way).argmin()) + (between.start or 0)
     chosen = {"expert": seen[-1], "medium": seen[medium], "random": seen[0]}
     return {
         name: Quality(
-            at.step, Episodes(*(field.reshape(block, -1, *field.shape[1:])[member] for field in at.episodes))
+            at.step,
+            Episodes(*(field.reshape(members, -1, *field.shape[1:])[member] for field in at.episodes)),
         )
         for name, at in chosen.items()
     }
