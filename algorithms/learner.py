@@ -12,7 +12,7 @@ from torch import Tensor
 
 from comrl.algorithms.algorithm import Algorithm, Evidence, Space, Stage, Training, inferred
 from comrl.algorithms.belief import Belief, one_of, together
-from comrl.algorithms.stack import adam, minimise, polyak
+from comrl.algorithms.stack import adam, minimise, polyak, set_rate
 from comrl.datasets.sampler import Sampler
 from comrl.datasets.transitions import Context, MetaBatch
 from comrl.ground.discovery import suggestion
@@ -39,6 +39,7 @@ class State:
     nets: dict[str, Any]
     optimiser: torch.optim.Adam
     noise: Stream  # batches, actions and dropout
+    tasks: Tensor  # [T]  the training tasks
     task: Tensor | None = None  # [S, 1]  the one task of each run, of single-task learners
     before: tuple[Before, ...] = ()
     step: int = 0
@@ -100,12 +101,11 @@ class State:
         training = self.training
         if self.task is not None:
             return sampler.batch_of(self.task, self.noise, (0, training.control_batch))
-        tasks = torch.tensor(self.space.tasks, device=self.noise.device)
         context = training.context_batch if self.needs_contexts else 0
         if not self.needs_contexts and self.bank is None and [*self.nets["encoder"].parameters()]:
             self.bank = filled_bank(self, sampler)
         sizes = (training.meta_batch, context, training.control_batch)
-        return sampler.meta_batch(self.noise, tasks, sizes)
+        return sampler.meta_batch(self.noise, self.tasks, sizes)
 
 
 def start(
@@ -138,10 +138,12 @@ def start(
         [
             (nets[name], {"lr": rate, "base": rate, "lifetime": lifetimes.get(name, training.steps)})
             for name, rate in rates.items()
-        ]
+        ],
+        device,
     )
     noise = Stream([derive_seed(seed, "noise") for seed in seeds], device)
-    state = State(algorithm, training, space, nets, optimiser, noise)
+    tasks = torch.tensor(space.tasks, dtype=torch.long, device=device)
+    state = State(algorithm, training, space, nets, optimiser, noise, tasks)
     state.before = _stages(algorithm, training, space, seeds, device)
     return state
 
@@ -205,7 +207,7 @@ def losses(state: State, batch: MetaBatch) -> Terms:
         if algorithm.control_sees == "both":
             belief = together(belief, key)
     else:
-        belief = one_of(state.bank, place_of(batch.task, state.space.tasks), state.noise)
+        belief = one_of(state.bank, place_of(batch.task, state.tasks), state.noise)
     z = belief.sample(state.noise)  # [S, M, Z]
     z = z.repeat_interleave(batch.rows.obs.shape[1] // z.shape[1], 1)  # [S, M * B, Z]
     joint = algorithm.encoder_learns_from
@@ -242,8 +244,7 @@ def beliefs(state: State, batch: MetaBatch) -> tuple[Belief, Belief]:
 @torch.no_grad()
 def filled_bank(state: State, sampler: Sampler) -> Belief:
     """What the encoder, which stands still, says of contexts of every training task: [S, T, C, Z]."""
-    task = torch.tensor(state.space.tasks, device=state.noise.device)
-    task = task.expand(len(state.noise.generators), -1)  # [S, T]
+    task = state.tasks.expand(len(state.noise.generators), -1)  # [S, T]
     sizes, found = (state.training.context_batch, 1), []
     for _ in range(state.training.context_bank):
         one, other = beliefs(state, sampler.batch_of(task, state.noise, sizes))
@@ -252,10 +253,9 @@ def filled_bank(state: State, sampler: Sampler) -> Belief:
     return Belief(torch.stack(mean, 2), None if variance[0] is None else torch.stack(variance, 2))
 
 
-def place_of(task: Tensor, tasks: Sequence[int]) -> Tensor:
-    """The row of each task among the training tasks.  task: [S, M] -> [S, M]."""
-    known = torch.tensor(tasks, device=task.device)
-    return (task[..., None] == known).int().argmax(-1)
+def place_of(task: Tensor, tasks: Tensor) -> Tensor:
+    """The row of each task among the training tasks.  task: [S, M], tasks: [T] -> [S, M]."""
+    return (task[..., None] == tasks).int().argmax(-1)
 
 
 def knowing(trained: State, task: Tensor) -> Tensor:
@@ -274,23 +274,34 @@ def hand_over(state: State) -> None:
             stage.hand_over(trained.nets, state.nets)
 
 
-def update(state: State, batch: MetaBatch) -> Terms:
-    """One step of every network; the losses before it, detached, and the metrics.
-
-    [focalpp Alg. 1, lines 22-25]
-    """
-    nets = state.nets
-    hand_over(state)
+def set_rates(state: State) -> None:
+    """Give every network its learning rate at this step; 0 once its lifetime is over."""
     for group in state.optimiser.param_groups:
         left = max(0.0, 1 - state.step / group["lifetime"]) if group["lifetime"] else 0.0
-        group["lr"] = group["base"] * (left if state.training.lr_schedule == "linear" else float(left > 0))
+        rate = group["base"] * (left if state.training.lr_schedule == "linear" else float(left > 0))
+        set_rate(group, rate)
+
+
+def update(state: State, batch: MetaBatch) -> Terms:
+    """One step of every network; the losses before it, detached, and the metrics."""
+    hand_over(state)
+    set_rates(state)
+    terms = descend(state, batch)
+    state.step += 1
+    return terms
+
+
+def descend(state: State, batch: MetaBatch) -> Terms:
+    """Move every network by its rate; the losses before, detached, and the metrics.
+
+    [focalpp Alg. 1, lines 22-25]  The host looks at no value, so that a graph can hold it.
+    """
+    nets, task_loss = state.nets, state.algorithm.task_loss
     terms = losses(state, batch)
     minimise(torch.stack(list(terms.losses.values())).sum(0), state.optimiser)
     for name in nets:
         if name.endswith("_target"):
             polyak(nets[name], nets[name.removesuffix("_target")], state.algorithm.control.tau)
-    task_loss = state.algorithm.task_loss
     if "task" in terms.losses and task_loss and task_loss.momentum is not None:
         polyak(nets[KEY_ENCODER], nets["encoder"], 1 - task_loss.momentum)
-    state.step += 1
     return Terms({name: loss.detach() for name, loss in terms.losses.items()}, terms.metrics)

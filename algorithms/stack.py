@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +86,7 @@ def minimise(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
     Groups whose learning rate is 0 are left as they are.  loss: [S]
     """
     optimiser.zero_grad(set_to_none=True)
-    params = [p for group in optimiser.param_groups if group["lr"] > 0 for p in group["params"]]
+    params = [p for group in optimiser.param_groups if rate_of(group) > 0 for p in group["params"]]
     for p, grad in zip(params, torch.autograd.grad(loss.sum(), params), strict=True):
         p.grad = grad.contiguous()  # the fused step on a CPU takes any strides for contiguous ones
     optimiser.step()
@@ -97,8 +98,32 @@ def polyak(target: nn.Module, source: nn.Module, tau: float) -> None:
     torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), tau)
 
 
-def adam(groups: Sequence[tuple[nn.Module, dict[str, float]]]) -> torch.optim.Adam:
-    """One fused Adam over several modules, each with options of its own, `lr` among them."""
-    return torch.optim.Adam(
-        [{"params": list(module.parameters()), **options} for module, options in groups], fused=True
-    )
+CPU = torch.device("cpu")
+
+
+def adam(
+    groups: Sequence[tuple[nn.Module, dict[str, float]]], device: torch.device = CPU
+) -> torch.optim.Adam:
+    """One fused Adam over several modules, each with options of its own, `lr` among them.
+
+    On CUDA rates are device values, so that a captured graph reads the rate of the step it is replayed for.
+    """
+    given: list[dict[str, Any]] = [{"params": list(m.parameters()), **options} for m, options in groups]
+    on_cuda = device.type == "cuda"
+    if on_cuda:
+        given = [one | {"rate": one["lr"], "lr": torch.tensor(one["lr"], device=device)} for one in given]
+    return torch.optim.Adam(given, fused=True, capturable=on_cuda)
+
+
+def set_rate(group: dict[str, Any], rate: float) -> None:
+    """Give an optimiser's group its learning rate, and the host a copy where the rate is a device value."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+        group["rate"] = rate
+    else:
+        group["lr"] = rate
+
+
+def rate_of(group: dict[str, Any]) -> float:
+    """The learning rate of an optimiser's group as the host knows it."""
+    return group["rate"] if "rate" in group else group["lr"]

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
-from comrl.algorithms.learner import KEY_ENCODER, State, hand_over, update
+from comrl.algorithms.learner import KEY_ENCODER, State
 from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.reporting.cards import Cost
 from comrl.benchmark.reporting.ledger import ONLINE, add_test, read_card, read_cards, write_run
 from comrl.benchmark.reporting.portrait import keep_portrait
 from comrl.benchmark.reporting.tables import Row
-from comrl.benchmark.training.checkpoint import CurveRow, load, save
 from comrl.benchmark.training.evaluate import costs_of_a_test
 from comrl.benchmark.training.job import Job, card, prepare_job
 from comrl.benchmark.training.probe import probe
+from comrl.benchmark.training.train import train
 from comrl.benchmark.training.weights import as_bytes, read_weights, trained_state, training_of
-from comrl.datasets.sampler import Sampler
 from comrl.datasets.splits import find_split
 from comrl.ground.errors import BadInput
 from comrl.ground.files import locked
@@ -126,92 +120,6 @@ def test_folder(path: Path, data: Path, device: torch.device, context: str, spli
     own = last.groupby("seed")[score].mean()
     about: Row = {"run": path.name, "context": context, "split": split or spec.split, "score": score}
     return about | {"mean": round(float(own.mean()), 3), "std": round(float(own.std()), 3)}
-
-
-class Trained(NamedTuple):
-    """A training at its last step."""
-
-    state: State
-    curves: pd.DataFrame
-    seconds: list[float]
-    """Of each stage."""
-    returns: pd.DataFrame
-    """The test at the last step, with contexts of the split it was trained on."""
-
-
-def train(job: Job, checkpoint: Path) -> Trained:
-    """Train every stage to its last step, testing the last one on the way.
-
-    Goes on from the checkpoint where there is one.
-    """
-    state, returns = job.fresh(), None
-    curves: list[CurveRow] = []
-    seconds = [0.0 for _ in state.stages]
-    if saved := load(checkpoint, job.device):
-        state.restore(saved["state"])
-        curves, seconds = saved["curves"], saved["seconds"]
-    sampler = job.sampler(job.split)
-    for place, stage in enumerate(state.stages):
-        hand_over(stage)
-        tested = stage is state
-        if tested and not curves:
-            returns = job.test(state, job.split)
-            curves += _curve_rows(job, state, returns, {})
-        with tqdm(
-            total=stage.training.steps, initial=stage.step, unit="step", desc=_title(job, stage)
-        ) as bar:
-            while not stage.done:
-                began = time.perf_counter()
-                means = _learn(stage, sampler, bar)
-                seconds[place] += time.perf_counter() - began
-                if tested:
-                    returns = job.test(state, job.split)
-                    curves += _curve_rows(job, state, returns, means)
-                    bar.set_postfix({job.family.scores[0].name: f"{_latest(curves, job):.2f}"})
-                save(checkpoint, {"state": state.snapshot(), "curves": curves, "seconds": seconds})
-    if returns is None:  # all was trained before; only the test is made again
-        returns = job.test(state, job.split)
-    return Trained(state, pd.DataFrame(curves), seconds, returns)
-
-
-def _learn(stage: State, sampler: Sampler, bar: tqdm) -> dict[str, list[float]]:
-    """Updates until the next test, or the last; the mean of every loss and metric over them: [S]."""
-    training = stage.training
-    seen: dict[str, list[torch.Tensor]] = {}
-    for _ in range(min(training.eval_every - stage.step % training.eval_every, training.steps - stage.step)):
-        losses, metrics = update(stage, stage.next_batch(sampler))
-        named = {f"loss_{name}": value for name, value in losses.items()} | metrics
-        for name, value in named.items():
-            seen.setdefault(name, []).append(value)
-        bar.update()
-    return {name: torch.stack(each).mean(0).tolist() for name, each in seen.items()}
-
-
-def _title(job: Job, stage: State) -> str:
-    """What a progress bar is about."""
-    own = stage.algorithm is job.algorithm
-    who = job.algorithm.label + ("" if own else f", first {stage.algorithm.label}")
-    seeds = " ".join(map(str, job.spec.seeds))
-    return f"{who}, {job.family.label}, {job.split.label}, seeds {seeds}"
-
-
-def _curve_rows(
-    job: Job, state: State, returns: pd.DataFrame, learned: dict[str, list[float]]
-) -> list[CurveRow]:
-    """One row a seed: mean test returns at this step, and mean losses and metrics since the last."""
-    scores = [score.name for score in job.family.scores]
-    means = returns.groupby("seed")[scores].mean()
-    return [
-        {"seed": seed, "step": state.step}
-        | {name: float(means.loc[seed, name]) for name in scores}
-        | {name: values[member] for name, values in learned.items()}
-        for member, seed in enumerate(job.spec.seeds)
-    ]
-
-
-def _latest(curves: Sequence[CurveRow], job: Job) -> float:
-    latest = curves[-len(job.spec.seeds) :]
-    return float(np.mean([row[job.family.scores[0].name] for row in latest]))
 
 
 def _tidy(results: Path) -> None:

@@ -1,0 +1,183 @@
+"""The training of one run: every stage to its last step, tested on the way, going on where it was left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from comrl.algorithms.accelerate import Engine, Progress, means
+from comrl.algorithms.learner import State, hand_over
+from comrl.benchmark.training.checkpoint import CurveRow, load, save
+from comrl.benchmark.training.job import Job
+from comrl.ground.errors import BadInput
+
+CPU = torch.device("cpu")
+
+
+class Trained(NamedTuple):
+    """A training at its last step."""
+
+    state: State
+    curves: pd.DataFrame
+    seconds: list[float]
+    """Of each stage."""
+    returns: pd.DataFrame
+    """The test at the last step, with contexts of the split it was trained on."""
+
+
+class Mark(NamedTuple):
+    """Where a training stands at a test."""
+
+    state: State
+    snapshot: dict[str, Any]
+    seconds: list[float]
+    learned: dict[str, list[float]] | None
+    """The mean of every loss and metric since the last test, [S]; None: nothing to test in this stage."""
+
+
+@dataclass
+class Tests:
+    """The tests on the way, each with a checkpoint behind it."""
+
+    job: Job
+    checkpoint: Path
+    curves: list[CurveRow] = field(default_factory=list)
+    returns: pd.DataFrame | None = None
+    """Of the latest."""
+
+    def test(self, state: State, learned: dict[str, list[float]]) -> None:
+        """Test the state, and keep the result."""
+        self.returns = self.job.test(state, self.job.split)
+        self.curves += _curve_rows(self.job, state, self.returns, learned)
+
+    def keep(self, mark: Mark, bar: tqdm) -> None:
+        """Test where there is something to test, and save a checkpoint from which this test is known."""
+        if mark.learned is not None:
+            self.test(mark.state, mark.learned)
+            bar.set_postfix({self.job.family.scores[0].name: f"{_latest(self.curves, self.job):.2f}"})
+        save(self.checkpoint, {"state": mark.snapshot, "curves": self.curves, "seconds": mark.seconds})
+
+
+def train(job: Job, checkpoint: Path) -> Trained:
+    """Train every stage to its last step, testing the last one on the way.
+
+    Goes on from the checkpoint where there is one.  BadInput where a loss is no finite number any more.
+    """
+    state, sampler = job.fresh(), job.sampler(job.split)
+    tests, seconds = Tests(_testing(job), checkpoint), [0.0 for _ in state.stages]
+    if saved := load(checkpoint, job.device):
+        state.restore(saved["state"])
+        tests.curves, seconds = saved["curves"], saved["seconds"]
+    with _bookkeeping(job.device) as do:
+        for place, stage in enumerate(state.stages):
+            hand_over(stage)
+            tested, engine = stage is state, Engine(stage, sampler)
+            if tested and not tests.curves:
+                tests.test(_as_it_is(state, tests.job), {})
+            total, about = stage.training.steps, _title(job, stage)
+            with tqdm(total=total, initial=stage.step, unit="step", desc=about) as bar:
+                while not stage.done:
+                    began = time.perf_counter()
+                    parts = engine.advance(_until_the_next_test(stage), bar.update)
+                    learned = means(parts)  # waits for the device
+                    seconds[place] += time.perf_counter() - began
+                    _refuse_failure(job, stage, parts)
+                    here, snapshot = _as_it_is(state, tests.job), deepcopy(state.snapshot())
+                    mark = Mark(here, snapshot, [*seconds], learned if tested else None)
+                    do(partial(tests.keep, mark, bar))
+    if tests.returns is None:  # all was trained before; only the test is made again
+        tests.test(_as_it_is(state, tests.job), {})
+    return Trained(state, pd.DataFrame(tests.curves), seconds, tests.returns)
+
+
+def _testing(job: Job) -> Job:
+    """The job as its tests on the way see it: on the CPU, where they go on beside a training on CUDA."""
+    return replace(job, device=CPU, samplers={}) if job.device.type == "cuda" else job
+
+
+def _as_it_is(state: State, testing: Job) -> State:
+    """The state on the device where it is tested: itself, or a copy that stands still."""
+    if testing.device == state.noise.device:
+        return state
+    copy = testing.fresh()
+    for name, net in copy.nets.items():
+        net.load_state_dict(state.nets[name].state_dict())
+    copy.step = state.step
+    return copy
+
+
+@contextmanager
+def _bookkeeping(device: torch.device) -> Iterator[Callable[[Callable[[], None]], None]]:
+    """A function that does what it is given: at once, or, beside CUDA, in a thread and one after another."""
+    if device.type != "cuda":
+        yield lambda work: work()
+        return
+    pending: list[Future[None]] = []
+
+    def soon(work: Callable[[], None]) -> None:
+        while pending:
+            pending.pop().result()
+        pending.append(pool.submit(work))
+
+    with ThreadPoolExecutor(1) as pool:
+        yield soon
+        while pending:
+            pending.pop().result()
+
+
+def _until_the_next_test(stage: State) -> int:
+    """Steps until the next test, or the last step."""
+    every, left = stage.training.eval_every, stage.training.steps - stage.step
+    return min(every - stage.step % every, left)
+
+
+def _refuse_failure(job: Job, stage: State, parts: Sequence[Progress]) -> None:
+    """BadInput where a loss was no finite number: all that comes after it means nothing."""
+    failures = [failure for part in parts if (failure := part.first_failure())]
+    if not failures:
+        return
+    step, name, member = failures[0]
+    seed = job.spec.seeds[member * len(job.spec.seeds) // len(stage.noise.generators)]
+    raise BadInput(
+        f"{_title(job, stage)}: {name.replace('_', ' of the ', 1)} was nan or infinite at step {step} (seed "
+        f"{seed}); lower the learning rates, as in --set actor_lr=1e-4 critic_lr=1e-4, or the reward scale"
+    )
+
+
+def _title(job: Job, stage: State) -> str:
+    """What a progress bar is about."""
+    own = stage.algorithm is job.algorithm
+    who = job.algorithm.label + ("" if own else f", first {stage.algorithm.label}")
+    seeds = " ".join(map(str, job.spec.seeds))
+    return f"{who}, {job.family.label}, {job.split.label}, seeds {seeds}"
+
+
+def _curve_rows(
+    job: Job, state: State, returns: pd.DataFrame, learned: dict[str, list[float]]
+) -> list[CurveRow]:
+    """One row a seed: mean test returns at this step, and mean losses and metrics since the last."""
+    scores = [score.name for score in job.family.scores]
+    means = returns.groupby("seed")[scores].mean()
+    return [
+        {"seed": seed, "step": state.step}
+        | {name: float(means.loc[seed, name]) for name in scores}
+        | {name: values[member] for name, values in learned.items()}
+        for member, seed in enumerate(job.spec.seeds)
+    ]
+
+
+def _latest(curves: Sequence[CurveRow], job: Job) -> float:
+    latest = curves[-len(job.spec.seeds) :]
+    return float(np.mean([row[job.family.scores[0].name] for row in latest]))
