@@ -97,9 +97,10 @@ def train(job: Job, checkpoint: Path) -> Trained:
                     here, snapshot = _as_it_is(state, tests.job), deepcopy(state.snapshot())
                     mark = Mark(here, snapshot, [*seconds], learned if tested else None)
                     do(partial(tests.keep, mark, bar))
-    if tests.returns is None:  # all was trained before; only the test is made again
-        tests.test(_as_it_is(state, tests.job), {})
-    return Trained(state, pd.DataFrame(tests.curves), seconds, tests.returns)
+    returns = tests.returns
+    if returns is None:  # all was trained before; only the test is made again
+        returns = tests.job.test(_as_it_is(state, tests.job), job.split)
+    return Trained(state, pd.DataFrame(tests.curves), seconds, returns)
 
 
 def _testing(job: Job) -> Job:
