@@ -104,10 +104,10 @@ class Engine:
 
     def _capture(self) -> None:
         """Capture a step without making it; go on eagerly, and say so, where that is not possible."""
-        graph = torch.cuda.CUDAGraph()
-        for generator in self.state.noise.generators:
-            graph.register_generator_state(generator)
         try:
+            graph = torch.cuda.CUDAGraph()
+            for generator in self.state.noise.generators:
+                graph.register_generator_state(generator)
             with torch.cuda.graph(graph):
                 self.values = self._work()
         except torch.cuda.OutOfMemoryError:

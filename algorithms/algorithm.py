@@ -192,8 +192,10 @@ class Algorithm:
     """The contexts that z comes from in training: the first draw, or both draws together."""
     before: tuple[Stage, ...] = ()
     """What is trained before it, one after another; each sees what the ones before it make of a batch."""
-    role: Literal["method", "upper", "lower"] = "method"
-    """upper and lower are the yardsticks between which scores are normalised."""
+    role: Literal["method", "upper", "ceiling", "lower"] = "method"
+    """The others are yardsticks; scores are normalised between lower and ceiling, or upper without one."""
+    sees_test_tasks: bool = False
+    """Whether it is trained on the test tasks' data too."""
     presets: Mapping[str, Tables] = field(default_factory=dict, compare=False)
     """Values by part for a preset, laid over the preset file's: {preset: {part: {setting: value}}}."""
 

@@ -286,5 +286,5 @@ def run_id(
         "split": spec.split,
         "seeds": list(spec.seeds),
         "data": data_sha256,
-    }
+    } | ({"sees_test_tasks": True} if algorithm.sees_test_tasks else {})
     return hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()[:8]

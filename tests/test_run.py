@@ -241,13 +241,13 @@ def test_runs_side_by_side_keep_one_portrait(smoke_data: Path, tmp_path: Path) -
 DRIVER = """
 import os, signal, sys, threading, time
 from pathlib import Path
-from comrl.ground.machine import prepare
+from comrl.ground.machine import Machine, prepare
 from comrl.benchmark.generation.generate import generate
 from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.training.run import run
 
 how, when, what, data, results = sys.argv[1:]
-device, die = prepare("cpu", 1), lambda: os.kill(os.getpid(), signal.SIGKILL)
+device, die = prepare(Machine(threads=1)), lambda: os.kill(os.getpid(), signal.SIGKILL)
 if how == "after":
     timer = threading.Timer(float(when), die)
     timer.daemon = True

@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
     from comrl.benchmark.protocol import RunSpec
     from comrl.benchmark.reporting.tables import Row
+    from comrl.ground.machine import Machine
 
 Arguments = argparse.Namespace
+OUT_OF_MEMORY = (
+    "the GPU's memory is full; train fewer --seeds at once, lower context_batch or control_batch with --set, "
+    "or give --device cpu.  What was computed up to the last test is kept"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return command(arguments)
     except BadInput as error:
         print(f"bench: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
+            raise
+        print(f"bench: {OUT_OF_MEMORY}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nbench: interrupted; the same command goes on where this one stopped", file=sys.stderr)
@@ -58,6 +68,8 @@ def parser() -> argparse.ArgumentParser:
     text = "train and test algorithms under the identical protocol"
     sub = add("run", run_algorithms, text, "preset set data results machine")
     sub.add_argument("--algo", nargs="+", required=True, metavar="ALGO", help="one or more algorithms")
+    text = "runs side by side, each in a process with its share of the threads (default: 1)"
+    sub.add_argument("--jobs", type=int, default=1, metavar="N", help=text)
     sub.add_argument("--env", nargs="+", required=True, metavar="ENV", help="one or more environments")
     sub.add_argument("--split", nargs="+", default=["mixed"], metavar="SPLIT", help="data to train on")
     sub.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="one stack")
@@ -88,6 +100,8 @@ def parser() -> argparse.ArgumentParser:
 def _machine(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--device", default="cpu", help="where to compute, for example cpu or cuda")
     sub.add_argument("--threads", type=int, help="CPU threads (default: one a core)")
+    text = "of matrix products: fp32 (default), or tf32, which is faster on CUDA and has fewer digits"
+    sub.add_argument("--precision", choices=("fp32", "tf32"), default="fp32", help=text)
 
 
 OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
@@ -142,7 +156,7 @@ def generate_data(arguments: Arguments) -> int:
     from comrl.benchmark.protocol import parse_overrides
     from comrl.ground.machine import prepare
 
-    device = prepare(arguments.device, arguments.threads)
+    device = prepare(_machine_of(arguments))
     overrides = parse_overrides(arguments.set, "behaviour", "data")
     show(
         [
@@ -179,23 +193,21 @@ def run_algorithms(arguments: Arguments) -> int:
         for split in arguments.split
         for algo in arguments.algo
     ]
-    show(_run_all(specs, arguments))
+    show(_run_all(specs, arguments, arguments.jobs))
     return 0
 
 
-def _run_all(specs: Sequence[RunSpec], arguments: Arguments) -> list[Row]:
-    """A row of every run; one that is refused on the way stops no other, and is raised after the last."""
-    from comrl.benchmark.training.job import prepare_jobs
-    from comrl.benchmark.training.run import run_job
-    from comrl.ground.machine import prepare
+def _machine_of(arguments: Arguments) -> Machine:
+    from comrl.ground.machine import Machine
 
-    jobs = prepare_jobs(specs, arguments.data, prepare(arguments.device, arguments.threads))
-    rows, refused = [], []
-    while jobs:
-        try:
-            rows.append(run_job(jobs.pop(0), arguments.results))  # done, it lets go of its data
-        except BadInput as error:
-            refused.append(error)
+    return Machine(arguments.device, arguments.threads, arguments.precision)
+
+
+def _run_all(specs: Sequence[RunSpec], arguments: Arguments, jobs: int = 1) -> list[Row]:
+    """A row of every run; one that is refused on the way stops no other, and is raised after the last."""
+    from comrl.benchmark.training.several import run_all
+
+    rows, refused = run_all(specs, arguments.data, arguments.results, _machine_of(arguments), jobs)
     if refused:
         show(rows)
         raise refused[0]
@@ -209,7 +221,7 @@ def test_runs(arguments: Arguments) -> int:
 
     if arguments.context == "online" and arguments.split:
         raise BadInput("--split chooses offline contexts; with --context online the policy makes its own")
-    device = prepare(arguments.device, arguments.threads)
+    device = prepare(_machine_of(arguments))
     rows = [
         test_folder(folder, arguments.data, device, arguments.context, arguments.split)
         for folder in arguments.run
@@ -270,7 +282,7 @@ def demo(arguments: Arguments) -> int:
 
     plan = tomllib.loads(files("comrl.benchmark.commands").joinpath("demo.toml").read_text())
     arguments.results = Path(plan["results"])
-    device = prepare(arguments.device, arguments.threads)
+    device = prepare(_machine_of(arguments))
     made = generate(
         plan["env"], arguments.data, preset=plan["preset"], overrides={}, trainer="stacked", device=device
     )
@@ -288,7 +300,7 @@ def speed(arguments: Arguments) -> int:
     from comrl.benchmark.commands.speed import measure
     from comrl.ground.machine import prepare
 
-    table = measure(prepare(arguments.device, arguments.threads), arguments.out)
+    table = measure(prepare(_machine_of(arguments)), arguments.out)
     show(table)
     return 0
 

@@ -31,7 +31,7 @@ from comrl.datasets.splits import SplitData
 from comrl.datasets.transitions import Transitions, space_of
 from comrl.envs.family import TaskFamily, families, find_family
 from comrl.ground.files import write_whole
-from comrl.ground.machine import prepare
+from comrl.ground.machine import Machine, prepare
 
 SEEDS = (0, 1, 2)
 REPEATS = 7
@@ -260,7 +260,9 @@ def stacked_steps_per_second(family: TaskFamily, behaviour: Behaviour, device: t
     if device.type != "cpu":
         return block_rate(family.name, behaviour, device)
     workers = torch.get_num_threads()
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), prepare, ("cpu", 1)) as pool:
+    with ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), prepare, (Machine(threads=1),)
+    ) as pool:
         return sum(pool.map(block_rate, *zip(*[(family.name, behaviour, device)] * workers, strict=True)))
 
 

@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from comrl.ground.errors import BadInput
-from comrl.ground.machine import prepare
+from comrl.ground.machine import Machine, prepare
 
 Order = TypeVar("Order")
 Work = Callable[[Order, Callable[[int], object]], None]
@@ -81,12 +81,16 @@ def _raise_first(refused: list[BadInput]) -> None:
 def _begin(counter: Synchronized[int]) -> None:
     global _counter
     _counter = counter
-    prepare(threads=1)
+    prepare(Machine(threads=1))
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it ends, however that ends: a killed one cannot say so."""
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 
 def _follow_parent() -> None:
-    """End with the process that started this one, however that ends: a killed one cannot say so."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

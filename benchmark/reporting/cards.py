@@ -38,6 +38,7 @@ class Provenance(Card):
     packages: dict[str, str]
     threads: int
     device: str
+    precision: str = "fp32"
 
 
 class Cost(Card):
@@ -65,7 +66,7 @@ class RunCard(ResultCard):
     settings_id: str | None = None
     """The id without seeds; None: the run is an experiment of its own."""
     spec: RunSpec
-    role: Literal["method", "upper", "lower"]
+    role: Literal["method", "upper", "ceiling", "lower"]
     label: str
     env_label: str
     algorithm: Tree

@@ -27,6 +27,7 @@ from comrl.datasets.store import Dataset, open_dataset
 from comrl.datasets.transitions import Space, space_of
 from comrl.envs.family import TaskFamily, find_family
 from comrl.ground.errors import BadInput
+from comrl.ground.machine import precision
 
 
 @dataclass
@@ -104,7 +105,9 @@ class Job:
     @property
     def space(self) -> Space:
         """What the algorithm sees of the family."""
-        tasks = self.dataset.task_set.train
+        tasks, held_out = self.dataset.task_set.train, self.dataset.task_set.test
+        if self.algorithm.sees_test_tasks:
+            tasks = (*tasks, *(task for task in held_out if task not in tasks))
         return space_of(self.family, tasks, sees_position=self.training.sees_position)
 
     def fresh(self) -> State:
@@ -183,6 +186,7 @@ def card(job: Job, cost: Cost) -> RunCard:
             packages=packages(),
             threads=torch.get_num_threads(),
             device=str(job.device),
+            precision=precision(),
         ),
         cost=cost,
     )

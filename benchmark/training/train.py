@@ -22,6 +22,7 @@ from comrl.algorithms.learner import State, hand_over
 from comrl.benchmark.training.checkpoint import CurveRow, load, save
 from comrl.benchmark.training.job import Job
 from comrl.ground.errors import BadInput
+from comrl.ground.progress import progress_bar
 
 CPU = torch.device("cpu")
 
@@ -87,7 +88,7 @@ def train(job: Job, checkpoint: Path) -> Trained:
             if tested and not tests.curves:
                 tests.test(_as_it_is(state, tests.job), {})
             total, about = stage.training.steps, _title(job, stage)
-            with tqdm(total=total, initial=stage.step, unit="step", desc=about) as bar:
+            with progress_bar(total, stage.step, about) as bar:
                 while not stage.done:
                     began = time.perf_counter()
                     parts = engine.advance(_until_the_next_test(stage), bar.update)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from comrl.ground.errors import BadInput
 
@@ -23,23 +24,52 @@ def use_threads(count: int) -> None:
     _threads = count
 
 
-def prepare(device: str = "cpu", threads: int | None = None) -> torch.device:
-    """Pin the threads (they change float sums), flush denormals, and name the device.
+@dataclass(frozen=True)
+class Machine:
+    """Where and how to compute."""
 
-    BadInput where the device is absent.
+    device: str = "cpu"
+    threads: int | None = None
+    """On the CPU; None: as many as torch takes, one a core."""
+    precision: Literal["fp32", "tf32"] = "fp32"
+    """Of matrix products; tf32: with 10 bits of mantissa, on CUDA alone, where it is faster."""
+
+    def shared_by(self, processes: int) -> Machine:
+        """The part of it that each of some processes side by side has."""
+        import torch
+
+        total = self.threads or torch.get_num_threads()
+        return replace(self, threads=max(1, total // processes))
+
+
+def prepare(machine: Machine) -> torch.device:
+    """Pin the threads (they change float sums), settle the precision, flush denormals, and name the device.
+
+    BadInput where the device is absent, or is none for the precision.
     """
     import torch
 
-    if threads is not None:
-        if threads < 1:
-            raise BadInput(f"--threads {threads} must be at least 1")
-        torch.set_num_threads(threads)
+    if machine.threads is not None:
+        if machine.threads < 1:
+            raise BadInput(f"--threads {machine.threads} must be at least 1")
+        torch.set_num_threads(machine.threads)
     use_threads(torch.get_num_threads())
     torch.set_flush_denormal(True)
+    device = machine.device
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise BadInput(
             f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); try --device cpu"
         ) from None
+    if machine.precision == "tf32" and torch.device(device).type != "cuda":
+        raise BadInput(f"--precision tf32 is CUDA's and the device is {device}; leave it out")
+    torch.set_float32_matmul_precision("high" if machine.precision == "tf32" else "highest")
     return torch.device(device)
+
+
+def precision() -> str:
+    """The precision of matrix products as `prepare` settled it."""
+    import torch
+
+    return "fp32" if torch.get_float32_matmul_precision() == "highest" else "tf32"

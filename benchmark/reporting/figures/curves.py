@@ -43,7 +43,7 @@ def _curves(ledger: Ledger, split: str) -> style.Drawing | None:
             curves = entry.curves(score)
             axis.plot(curves.index, curves, color=colour[entry.label], linewidth=0.5, alpha=0.45)
             axis.plot(curves.index, curves.mean(axis=1), color=colour[entry.label], label=entry.label)
-        for role, look in (("upper", style.UPPER), ("lower", style.LOWER)):
+        for role, look in style.LINES.items():
             for entry in of_role(group, role):
                 axis.axhline(entry.returns(score).mean(), label=entry.label, zorder=1.5, **look)
         best = best_possible(ledger, env, score)

@@ -18,6 +18,7 @@ from comrl.benchmark.reporting.figures.views import (
     portrait_of,
     published,
     split_rank,
+    top_role,
 )
 from comrl.benchmark.reporting.ledger import Ledger, Portrait
 from comrl.benchmark.reporting.tables import BESIDE, Row, fixed, interval, mean_std, once
@@ -97,7 +98,7 @@ def improvements(ledger: Ledger) -> pd.DataFrame | None:
 
 def _block(ledger: Ledger, group: list[Entry], score: str) -> list[Row]:
     """One environment's rows: algorithms, yardsticks, the best possible, and the data's own returns."""
-    zero, one = _level(group, "lower", score), _level(group, "upper", score)
+    zero, one = _level(group, "lower", score), _level(group, top_role(group), score)
     rows = [_row(entry, score, zero, one) for entry in group]
     shared = {key: rows[0][key] for key in ("environment", "score", "split")}
 

@@ -17,7 +17,7 @@ from comrl.benchmark.reporting.cards import PortraitCard, RunCard
 from comrl.benchmark.reporting.ledger import Ledger, Portrait, Run
 
 Array = NDArray[np.float64]
-ROLES = ("method", "upper", "lower")
+ROLES = ("method", "upper", "ceiling", "lower")
 Rank = tuple[int, str]
 """Where a name stands in a known order; unknown names follow by name."""
 
@@ -144,6 +144,11 @@ def by_setting(chosen: Iterable[Entry]) -> dict[tuple[str, str], list[Entry]]:
 def of_role(chosen: Iterable[Entry], role: str) -> list[Entry]:
     """The entries of one role."""
     return [entry for entry in chosen if entry.first.role == role]
+
+
+def top_role(chosen: Iterable[Entry]) -> str:
+    """The role of the yardstick that scores 1: the ceiling's where it was run, else the upper's."""
+    return "ceiling" if of_role(chosen, "ceiling") else "upper"
 
 
 def method_labels(ledger: Ledger) -> list[str]:
