@@ -162,11 +162,10 @@ def test_the_divergence_from_a_mixture_is_bounded_and_exact_for_one_component(se
     """By sampling: the bound lies above the divergence, and under that from any component with its share."""
     policy, data = (draws(seed + 7, 2, 5, 3), draws(seed + 8, 2, 5, 3, scale=0.5)), mixture(seed, 3)
     bound = mixture_kl(policy, data)
-    drawn = policy[0] + policy[1].exp() * torch.randn(
-        4000, 2, 5, 3, generator=torch.Generator().manual_seed(1)
-    )
+    noise = torch.randn(4000, 2, 5, 3, generator=torch.Generator().manual_seed(1))
+    drawn = policy[0] + policy[1].exp() * noise
 
-    def log_density(mean: Tensor, log_std: Tensor, x: Tensor) -> Tensor:
+    def log_density(mean: torch.Tensor, log_std: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         return torch.distributions.Normal(mean, log_std.exp()).log_prob(x).sum(-1)
 
     own = log_density(*policy, drawn)  # [4000, S, N]

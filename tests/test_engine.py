@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -26,11 +28,11 @@ def parameters(state: State) -> list[Tensor]:
 def test_an_engine_makes_the_steps_of_the_update(algorithm: Algorithm) -> None:
     plain, engined, sampler = begin(algorithm, **FEW), begin(algorithm, **FEW), random_sampler()
     for ours, theirs in zip(engined.stages, plain.stages, strict=True):
-        engine, ticks, parts = Engine(ours, sampler), [], []
+        engine, parts, ticks = Engine(ours, sampler), [], Counter()
         while not ours.done:
-            parts += engine.advance(min(4, ours.training.steps - ours.step), lambda: ticks.append(1))
+            parts += engine.advance(min(4, ours.training.steps - ours.step), partial(ticks.update, "."))
         terms = [update(theirs, theirs.next_batch(sampler)) for _ in range(theirs.training.steps)]
-        assert len(ticks) == ours.step == theirs.step
+        assert ticks.total() == ours.step == theirs.step
         assert all(map(torch.equal, parameters(ours), parameters(theirs)))
         for name in terms[0].losses:
             told = torch.cat([part.values[:, part.names.index(f"loss_{name}")] for part in parts
@@ -43,12 +45,13 @@ def test_what_steps_report_is_cut_where_the_encoder_comes_to_rest() -> None:
     first, second = Engine(state, random_sampler()).advance(9)
     assert (first.step, len(first.values), second.step, len(second.values)) == (0, 5, 5, 4)
     assert "loss_task" in first.names and "loss_task" not in second.names
-    mean = means([first, second])
-    torch.testing.assert_close(
-        torch.tensor(mean["loss_task"]), first.values[:, first.names.index("loss_task")].mean(0)
-    )
-    both = torch.cat([part.values[:, part.names.index("loss_critic")] for part in (first, second)])
-    torch.testing.assert_close(torch.tensor(mean["loss_critic"]), both.mean(0))
+
+    def told(name: str, *parts: Progress) -> Tensor:
+        return torch.cat([part.values[:, part.names.index(name)] for part in parts]).mean(0)
+
+    mean = {name: torch.tensor(value) for name, value in means([first, second]).items()}
+    torch.testing.assert_close(mean["loss_task"], told("loss_task", first))
+    torch.testing.assert_close(mean["loss_critic"], told("loss_critic", first, second))
 
 
 def test_the_first_loss_that_is_no_number_is_found() -> None:
