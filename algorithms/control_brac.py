@@ -26,6 +26,7 @@ from comrl.ground.settings import Count, NonNegative, Positive, setting
 Head = tuple[Tensor, Tensor]
 """Mean and log standard deviation before the squashing."""
 FITTED_LOG_STD = (-5.0, 2.0)
+DOUBTFUL = 0.1  # share of the training with the strength at its largest
 ALMOST = 0.999  # actions are pulled this near to the edge before they are unsquashed
 
 
@@ -219,12 +220,21 @@ class Brac:
             | {
                 "policy": losses["policy"] + price.mean((1, 2)),
                 "mean_strength": strength.flatten(),
+                "strength_at_largest": (strength >= self.strength_max).to(strength.dtype).flatten(),
                 "mean_divergence": divergence.price.detach().mean((1, 2)),
                 "strength": strength_loss(
                     nets["strength"][0], divergence.price, self.target_divergence, self.strength_max
                 ),
             }
         )
+
+    def doubts(self, means: Mapping[str, float]) -> list[str]:
+        """What makes a training doubtful, said from its metrics' means over all steps."""
+        share = means.get("strength_at_largest", 0.0)
+        if share <= DOUBTFUL:
+            return []
+        remedy = "raise control.strength_max or control.target_divergence"
+        return [f"the strength stood at its largest for {share:.0%} of the training; {remedy}"]
 
     def _dual(
         self, critic: StackedMLP, rows: Rows, state: Mapping[str, Tensor], drawn: Sampled, noise: Tensor

@@ -83,6 +83,8 @@ class RunCard(ResultCard):
     train_split_radius: float | None
     provenance: Provenance
     cost: Cost
+    doubts: tuple[str, ...] = ()
+    """What the algorithm's parts say against the training, a sentence each."""
     weights_sha256: str | None = None
     """None: no weights were kept."""
 

@@ -13,6 +13,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from comrl.benchmark.reporting import tables
+from comrl.benchmark.reporting.cautions import cautions
 from comrl.benchmark.reporting.figures import SECTIONS, Absent, Figure, style
 from comrl.benchmark.reporting.figures.views import (
     entries,
@@ -143,6 +144,7 @@ def _page(ledger: Ledger, made: list[Made], absent: Mapping[Figure, Absent | Non
         sections=sections,
         absent=missing_figures(ledger, absent),
         gaps=missing_runs(ledger),
+        cautions=cautions(ledger),
         birth=birth(ledger),
         held_out=nothing_held_out(ledger) or "No test task is among the training tasks.",
     )

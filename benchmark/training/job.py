@@ -164,7 +164,7 @@ def _settle(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.devic
     return job
 
 
-def card(job: Job, cost: Cost) -> RunCard:
+def card(job: Job, cost: Cost, doubts: tuple[str, ...] = ()) -> RunCard:
     """The run's card."""
     return RunCard(
         id=job.id,
@@ -189,4 +189,5 @@ def card(job: Job, cost: Cost) -> RunCard:
             precision=precision(),
         ),
         cost=cost,
+        doubts=doubts,
     )

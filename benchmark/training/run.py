@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,11 +62,12 @@ def run_job(job: Job, results: Path) -> Row:
         online = job.test_online(state) if spec.context == "online" else None
         mean, std = map(torch.from_numpy, job.standardisation)
         weights = as_bytes(state, mean, std)
-        path = write_run(results, card(job, cost), curves, returns, probe(state, job), online, weights)
+        about = card(job, cost, doubts_of(job, curves))
+        path = write_run(results, about, curves, returns, probe(state, job), online, weights)
     _tidy(results)
     score = job.family.scores[0].name
     means = own.groupby("seed")[score].mean()
-    return row | {
+    row |= {
         "seeds": " ".join(map(str, absent)),
         "score": score,
         "mean": round(float(means.mean()), 3),
@@ -73,6 +75,17 @@ def run_job(job: Job, results: Path) -> Row:
         "seconds": round(sum(seconds)),
         "done": path.name,
     }
+    return row | ({"doubt": "; ".join(about.doubts)} if about.doubts else {})
+
+
+def doubts_of(job: Job, curves: pd.DataFrame) -> tuple[str, ...]:
+    """What the control says against its training, with the seeds of which it says so; nothing for most."""
+    doubts: Callable[[dict[str, float]], list[str]] = getattr(job.algorithm.control, "doubts", lambda _: [])
+    found: dict[str, list[str]] = {}
+    for seed, own in curves[curves["step"] > 0].groupby("seed"):
+        for doubt in doubts(own.mean().to_dict()):
+            found.setdefault(doubt, []).append(str(seed))
+    return tuple(f"{doubt} (seed {', '.join(seeds)})" for doubt, seeds in found.items())
 
 
 def test_again(job: Job, results: Path) -> list[str]:
