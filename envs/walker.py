@@ -65,11 +65,15 @@ def sampled_exponents() -> Array:
 
 
 def model_fields(params: Array) -> dict[str, Array]:
-    """Every world's own values of the model fields.  [N, P] -> {field: [N, ...]}."""
+    """Every world's own values of the model fields.  [N, P] -> {field: [N, ...]}.
+
+    Multipliers are rounded to single precision: processors differ in the last digits of a double's power.
+    """
     model, fields, start = compiled(WALKER)[0], {}, 0
     for name, shape in shapes().items():
         stop = start + int(np.prod(shape))
-        fields[name] = getattr(model, name) * BASES[name] ** params[:, start:stop].reshape(-1, *shape)
+        factor = (BASES[name] ** params[:, start:stop]).astype(np.float32).astype(np.float64)
+        fields[name] = getattr(model, name) * factor.reshape(-1, *shape)
         start = stop
     return fields
 

@@ -36,7 +36,7 @@ class World:
             at = 0
             for name, base in WALKER_FIELDS:
                 field = getattr(self.model, name)
-                field *= (base ** np.array(task[at : at + field.size])).reshape(field.shape)
+                field *= np.float32(base ** np.array(task[at : at + field.size])).reshape(field.shape)
                 at += field.size
             assert at == len(task)
         self.data = mujoco.MjData(self.model)
