@@ -107,9 +107,7 @@ def test_the_numbers_do_not_depend_on_the_threads(
 def test_the_physics_are_those_of_the_golden_rollouts() -> None:
     """To 1e-6: other last bits of a start make 2e-10 of 25 steps, so another CPU's arithmetic passes."""
     then, now = json.loads(FILE.read_text()), golden()
-    assert then["families"].keys() == now["families"].keys(), (
-        "run `cd tests && python -m support.golden_rollouts`"
-    )
+    assert then["families"].keys() == now["families"].keys(), "run support.golden_rollouts"
     same_version = then["mujoco"] == now["mujoco"]
     for name, expected in then["families"].items():
         found = now["families"][name]
