@@ -81,6 +81,8 @@ def parser() -> argparse.ArgumentParser:
     text = "where contexts come from: the data (offline) or the policy itself (online)"
     sub.add_argument("--context", choices=("offline", "online"), required=True, help=text)
     sub.add_argument("--split", metavar="SPLIT", help="offline: whose contexts (default: what it trained on)")
+    text = "test (default), or train, which alone a choice of settings may look at"
+    sub.add_argument("--tasks", choices=("test", "train"), default="test", help=text)
     sub = add("report", report, "write the tables, the figures and one HTML page", "results")
     sub.add_argument("--preset", help="which results to show where there are several presets")
     sub.add_argument("--out", type=Path, help="where to write it (default: report/ below the results)")
@@ -221,9 +223,11 @@ def test_runs(arguments: Arguments) -> int:
 
     if arguments.context == "online" and arguments.split:
         raise BadInput("--split chooses offline contexts; with --context online the policy makes its own")
+    if arguments.context == "online" and arguments.tasks == "train":
+        raise BadInput("--tasks train is for offline contexts; leave it out with --context online")
     device = prepare(_machine_of(arguments))
     rows = [
-        test_folder(folder, arguments.data, device, arguments.context, arguments.split)
+        test_folder(folder, arguments.data, device, arguments.context, arguments.split, arguments.tasks)
         for folder in arguments.run
     ]
     show(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -114,11 +114,11 @@ class Job:
         """The stack of seeds at step 0."""
         return start(self.algorithm, self.training, self.space, self.spec.seeds, self.device)
 
-    def test(self, state: State, split: Split) -> pd.DataFrame:
-        """Returns on the test tasks with contexts from a split."""
-        return evaluate(
-            state, self.spec.seeds, self.sampler(split), self.family, self.dataset.task_set, split.name
-        )
+    def test(self, state: State, split: Split, *, on_training_tasks: bool = False) -> pd.DataFrame:
+        """Returns on the test tasks, or the training tasks, with contexts from a split."""
+        tasks = self.dataset.task_set
+        shown = replace(tasks, test=tasks.train) if on_training_tasks else tasks
+        return evaluate(state, self.spec.seeds, self.sampler(split), self.family, shown, split.name)
 
     def test_online(self, state: State) -> pd.DataFrame:
         """Returns on the test tasks with contexts that the policies collect themselves."""

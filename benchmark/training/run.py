@@ -100,9 +100,12 @@ def test_again(job: Job, results: Path) -> list[str]:
     return found
 
 
-def test_run(path: Path, job: Job, *, online: bool, split: str | None = None) -> pd.DataFrame:
+def test_run(
+    path: Path, job: Job, *, online: bool, split: str | None = None, on_training_tasks: bool = False
+) -> pd.DataFrame:
     """Test what a run trained, without training it again, and keep the result beside it.
 
+    On its training tasks in place of the test tasks where asked for: what choices of settings may look at.
     BadInput where the data are others than the run's, or no weights were kept.
     """
     known = read_card(path)
@@ -116,22 +119,26 @@ def test_run(path: Path, job: Job, *, online: bool, split: str | None = None) ->
         name, table = ONLINE, job.test_online(state)
     else:
         chosen = find_split(split or job.spec.split, job.family)
-        name, table = f"returns.{chosen.name}.csv", job.test(state, chosen)
+        table = job.test(state, chosen, on_training_tasks=on_training_tasks)
+        name = f"{'training_tasks' if on_training_tasks else 'returns'}.{chosen.name}.csv"
     add_test(path, name, table)
     return table
 
 
-def test_folder(path: Path, data: Path, device: torch.device, context: str, split: str | None) -> Row:
+def test_folder(
+    path: Path, data: Path, device: torch.device, context: str, split: str | None, tasks: str = "test"
+) -> Row:
     """Test the run in a folder; a row that sums it up."""
     known = read_card(path)
     read_weights(path, known, device)  # says so at once where there are none
     spec = known.spec.model_copy(update={"overrides": {}})
     job = replace(prepare_job(spec, data, device), training=training_of(known))
-    table = test_run(path, job, online=context == "online", split=split)
+    table = test_run(path, job, online=context == "online", split=split, on_training_tasks=tasks == "train")
     score = job.family.scores[0].name
     last = table[table["episode"] == table["episode"].max()] if context == "online" else table
     own = last.groupby("seed")[score].mean()
-    about: Row = {"run": path.name, "context": context, "split": split or spec.split, "score": score}
+    about: Row = {"run": path.name, "context": context, "split": split or spec.split, "tasks": tasks}
+    about |= {"score": score}
     return about | {"mean": round(float(own.mean()), 3), "std": round(float(own.std()), 3)}
 
 
