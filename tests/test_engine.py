@@ -14,6 +14,8 @@ from torch import Tensor
 from comrl.algorithms.accelerate import Engine, Progress, means
 from comrl.algorithms.algorithm import Algorithm, algorithms, find_algorithm
 from comrl.algorithms.learner import State, start, update
+from comrl.benchmark.commands import speed_steps
+from comrl.ground.machine import Machine
 
 FEW = {"steps": 9, "encoder_steps": 5, "teacher_steps": 4}
 every = pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
@@ -94,3 +96,15 @@ def test_a_captured_graph_computes_what_eager_steps_compute(algorithm: Algorithm
         states.append(state)
     for eager, replayed in zip(*map(parameters, states), strict=True):
         torch.testing.assert_close(replayed, eager, rtol=1e-5, atol=1e-6)
+
+
+def test_every_way_to_make_steps_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed_steps, "SECONDS", 0.01)
+    monkeypatch.setattr(speed_steps.Case, "_side_by_side", lambda case: 1.0)
+    machine = Machine(threads=torch.get_num_threads())
+    rows = speed_steps.step_rows(["focal", "blind"], ["point-robot-wind"], "smoke", machine)
+    ways = [str(row["what"]).partition(": ")[2] for row in rows]
+    learns, rests = ("3 seeds, eager", "one seed, eager"), "eager, encoder at rest"
+    last = "two runs side by side, the sum of both"
+    assert ways == [*learns, rests, last, *learns, last]
+    assert all(float(str(row["steps/s"])) > 0 for row in rows)

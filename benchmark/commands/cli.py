@@ -95,6 +95,11 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--env", nargs="+", metavar="ENV", help="which data sets (default: all there are)")
     add("demo", demo, "from nothing to a report, in minutes", "data machine")
     sub = add("speed", speed, "measure this machine, the updates and the trainers in one run", "machine")
+    sub.add_argument(
+        "--algo", nargs="+", metavar="ALGO", help="only steps of these, made in every way there is"
+    )
+    sub.add_argument("--env", nargs="+", metavar="ENV", help="with --algo: on these environments")
+    sub.add_argument("--preset", default="paper", help="with --algo: at this preset (default: paper)")
     sub.add_argument("--out", type=Path, help="write the figures as JSON too")
     return top
 
@@ -301,11 +306,18 @@ def demo(arguments: Arguments) -> int:
 
 def speed(arguments: Arguments) -> int:
     """Measure, print one table, and keep it where asked."""
-    from comrl.benchmark.commands.speed import measure
+    from comrl.benchmark.commands.speed import keep, measure
+    from comrl.benchmark.commands.speed_steps import step_rows
     from comrl.ground.machine import prepare
 
-    table = measure(prepare(_machine_of(arguments)), arguments.out)
-    show(table)
+    if bool(arguments.algo) != bool(arguments.env):
+        raise BadInput("--algo and --env choose together what bench speed measures; give both or none")
+    device = prepare(_machine_of(arguments))
+    if arguments.algo:
+        rows = step_rows(arguments.algo, arguments.env, arguments.preset, _machine_of(arguments))
+    else:
+        rows = measure(device)
+    show(keep(rows, device, arguments.out))
     return 0
 
 

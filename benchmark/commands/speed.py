@@ -42,7 +42,7 @@ SB3_STEPS = 300
 SHAPES = (DEFAULT_PRESET, "paper")
 
 
-def measure(device: torch.device, out: Path | None = None) -> pd.DataFrame:
+def measure(device: torch.device) -> list[dict[str, object]]:
     """The bmm rate, every algorithm's update at two presets, stages of a model a task, stepping, evaluation,
     stacked SAC against SB3; one row each.
     """
@@ -55,7 +55,11 @@ def measure(device: torch.device, out: Path | None = None) -> pd.DataFrame:
         rows.append(update_row(algorithm, preset, family, device, rate))
     rows += stage_rows(plain, device)
     rows += stepping_rows(simulated) + evaluation_rows(simulated, device) + trainer_rows(device)
-    table = pd.DataFrame(rows)
+    return rows
+
+
+def keep(rows: list[dict[str, object]], device: torch.device, out: Path | None) -> pd.DataFrame:
+    """The rows as a table, and as JSON with what they were measured on where asked."""
     if out:
         body = {
             "threads": torch.get_num_threads(),
@@ -65,7 +69,7 @@ def measure(device: torch.device, out: Path | None = None) -> pd.DataFrame:
         }
         with write_whole(out) as part:
             part.write_text(json.dumps(body, indent=1) + "\n")
-    return table.round(3)
+    return pd.DataFrame(rows).round(3)
 
 
 def yardstick() -> Algorithm:
