@@ -88,15 +88,17 @@ def _of_each_part(body: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def layers(preset: str, env: str, algorithm: Algorithm | None = None) -> list[Layer]:
+def layers(
+    preset: str, env: str, algorithm: Algorithm | None = None, split: str | None = None
+) -> list[Layer]:
     """The tables that hold for an environment, the last on top; BadInput where there is no such preset.
 
     They are the preset's (and before it those of the preset it extends), its groups', its environment's, the
-    family's own and the algorithm's own.
+    family's own and the algorithm's own.  A group that names splits holds for training on these alone.
     """
     if preset not in presets():
         raise BadInput(f"unknown preset {preset!r}; {suggestion(preset, presets())}")
-    found = _of_the_file(preset, env)
+    found = _of_the_file(preset, env, split)
     family = {family.name: family for family in families()}.get(env)
     if family is not None:
         found.append((f"{env} itself", family.presets.get(preset, {})))
@@ -105,20 +107,22 @@ def layers(preset: str, env: str, algorithm: Algorithm | None = None) -> list[La
     return [(origin, tables) for origin, tables in found if tables]
 
 
-def _of_the_file(preset: str, env: str) -> list[Layer]:
+def _of_the_file(preset: str, env: str, split: str | None) -> list[Layer]:
     """The layers of a preset's file, above those of the preset that it extends."""
     body = presets()[preset]
-    below = _of_the_file(body["extends"], env) if "extends" in body else []
+    below = _of_the_file(body["extends"], env, split) if "extends" in body else []
     own: list[Layer] = [(f"preset {preset}", {key: body.get(key, {}) for key in (*SECTIONS, "parts")})]
     for name, group in body.get("groups", {}).items():
-        if env in group["environments"]:
+        if env in group["environments"] and split in group.get("splits", [split]):
             own.append((f"{preset}, group {name}", group))
     return [*below, *own, (f"{preset}, {env}", body.get("env", {}).get(env, {}))]
 
 
-def settled(preset: str, env: str, section: str, algorithm: Algorithm | None = None) -> dict[str, Any]:
+def settled(
+    preset: str, env: str, section: str, algorithm: Algorithm | None = None, split: str | None = None
+) -> dict[str, Any]:
     """One section of all layers, laid over one another."""
-    return merged([tables.get(section, {}) for _, tables in layers(preset, env, algorithm)])
+    return merged([tables.get(section, {}) for _, tables in layers(preset, env, algorithm, split)])
 
 
 def resolve(preset: str, env: str, overrides: Mapping[str, Any] | None = None) -> Protocol:
@@ -212,14 +216,18 @@ def part_settings(algorithm: Algorithm) -> list[Setting]:
 
 
 def configured(
-    algorithm: Algorithm, preset: str, env: str, overrides: Mapping[str, Any] | None = None
+    algorithm: Algorithm,
+    preset: str,
+    env: str,
+    overrides: Mapping[str, Any] | None = None,
+    split: str | None = None,
 ) -> Algorithm:
     """The algorithm with the preset's values in its parts, and overrides `part.field` over them.
 
     BadInput names an override that is unknown, that fits several parts, or that no part reads.
     """
     given = overrides or {}
-    chosen = with_tables(algorithm, settled(preset, env, "parts", algorithm))
+    chosen = with_tables(algorithm, settled(preset, env, "parts", algorithm, split))
     paths = {key: path_of(chosen, key) for key in given}
     for key, path in paths.items():
         chosen = with_setting(chosen, path, given[key])

@@ -27,7 +27,11 @@ COLUMNS = ["setting", "value", "from", "is", "paper"]
 
 
 def settings_table(
-    preset: str, env: str, algo: str | None, overrides: Mapping[str, str | int | float | bool]
+    preset: str,
+    env: str,
+    algo: str | None,
+    overrides: Mapping[str, str | int | float | bool],
+    split: str | None = None,
 ) -> pd.DataFrame:
     """A row for every setting that a run would read, the protocol's first, or without an algorithm every one
     that data generation would; BadInput as for these.
@@ -40,8 +44,8 @@ def settings_table(
         given = {find_path(paths, key, "data generation") for key in overrides}
     else:
         shared, own = split_overrides(overrides)
-        algorithm = configured(find_algorithm(algo), preset, env, own)
-        known = layers(preset, env, algorithm)
+        algorithm = configured(find_algorithm(algo), preset, env, own, split)
+        known = layers(preset, env, algorithm, split)
         given = {*shared, *(path_of(algorithm, key) for key in own)}
         rows = [*settings_of(resolve(preset, env, shared).training, "training"), *part_settings(algorithm)]
     origins = dict.fromkeys(given, "--set")

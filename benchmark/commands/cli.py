@@ -90,6 +90,9 @@ def parser() -> argparse.ArgumentParser:
     sub = add("settings", show_settings, text, "preset set")
     sub.add_argument("--env", required=True, metavar="ENV", help="an environment")
     sub.add_argument("--algo", metavar="ALGO", help="an algorithm (default: how the data are made)")
+    sub.add_argument(
+        "--split", default="mixed", metavar="SPLIT", help="the data it trains on (default: mixed)"
+    )
     add("list", list_all, "show environments, algorithms, splits, data sets and runs", "data results")
     sub = add("verify", verify, "check every file: hashes, schema, rewards", "data")
     sub.add_argument("--env", nargs="+", metavar="ENV", help="which data sets (default: all there are)")
@@ -255,7 +258,7 @@ def show_settings(arguments: Arguments) -> int:
 
     sections = ("training",) if arguments.algo else ("behaviour", "data")
     overrides = parse_overrides(arguments.set, *sections)
-    show(settings_table(arguments.preset, arguments.env, arguments.algo, overrides))
+    show(settings_table(arguments.preset, arguments.env, arguments.algo, overrides, arguments.split))
     return 0
 
 

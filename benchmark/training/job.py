@@ -148,7 +148,7 @@ def _settle(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.devic
         raise BadInput(f"--seeds {' '.join(map(str, spec.seeds))}: give different seeds, none below 0")
     shared, own = split_overrides(spec.overrides)
     training = resolve(spec.preset, spec.env, shared).training
-    algorithm = configured(algorithm, spec.preset, spec.env, own)
+    algorithm = configured(algorithm, spec.preset, spec.env, own, spec.split)
     if training.meta_batch > family.train_tasks:
         raise BadInput(
             f"training.meta_batch {training.meta_batch} exceeds the {family.train_tasks} training tasks "
@@ -175,7 +175,7 @@ def card(job: Job, cost: Cost, doubts: tuple[str, ...] = ()) -> RunCard:
         env_label=job.family.label,
         algorithm=describe(job.algorithm),
         training=asdict(job.training),
-        preset_parts=settled(job.spec.preset, job.spec.env, "parts"),
+        preset_parts=settled(job.spec.preset, job.spec.env, "parts", split=job.spec.split),
         horizon=job.family.horizon,
         scores=tuple((score.name, score.label) for score in job.family.scores),
         task_set=TaskSetCard.of(job.dataset.task_set),
