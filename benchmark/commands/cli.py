@@ -299,7 +299,9 @@ def demo(arguments: Arguments) -> int:
         plan["env"], arguments.data, preset=plan["preset"], overrides={}, trainer="stacked", device=device
     )
     asked = {key: plan[key] for key in ("env", "split", "preset", "seeds")}
-    rows = _run_all([RunSpec(algo=algo, overrides={}, **asked) for algo in plan["algos"]], arguments)
+    rows = _run_all(
+        [RunSpec(algo=algo, overrides={}, **asked) for algo in plan["algos"]], arguments, plan["jobs"]
+    )
     page = write_report(arguments.results, arguments.results / "report")
     show([made])
     show(rows)

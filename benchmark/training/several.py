@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def _collected(runs: Iterator[Callable[[], Row]]) -> tuple[list[Row], list[BadIn
 def _beside(
     specs: Sequence[RunSpec], data: Path, results: Path, machine: Machine, count: int
 ) -> Iterator[Callable[[], Row]]:
-    """The result of every run as it comes; of each a progress bar in a line of its own."""
+    """The results in the order of the specs; every process draws its progress in a line of its own."""
     context = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads half-made
     lines: Any = context.Queue()
     for line in range(count):
@@ -57,8 +57,8 @@ def _beside(
         work = partial(_run, data=data, results=results, machine=machine)
         waiting: list[Future[Row]] = [pool.submit(work, spec) for spec in specs]
         try:
-            for done in as_completed(waiting):
-                yield done.result
+            for run in waiting:
+                yield run.result
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
