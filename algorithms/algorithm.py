@@ -90,6 +90,7 @@ class Evidence(NamedTuple):
     each: Callable[[Context], Tensor]
     """One embedding a transition, with gradient.  [S, M, K, ·] -> [S, M, K, Z]."""
     noise: Stream
+    place: Tensor  # [S, M]  the row of each task among the training tasks
 
 
 class TaskLoss(Protocol):

@@ -203,7 +203,8 @@ def losses(state: State, batch: MetaBatch) -> Terms:
         if state.learning and task_loss:
             own = {name: nets[name] for name in task_loss.rates()}
             each = partial(algorithm.encoder.each, nets["encoder"])
-            found |= task_loss.losses(Evidence(belief, key, batch, own, each, state.noise))
+            place = place_of(batch.task, state.tasks)
+            found |= task_loss.losses(Evidence(belief, key, batch, own, each, state.noise, place))
         if algorithm.control_sees == "both":
             belief = together(belief, key)
     else:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from comrl.algorithms.algorithm import Algorithm, Space, algorithms, find_algorithm, inferred
 from comrl.algorithms.attention import Attention, AttentionNet, Gate, drop
+from comrl.algorithms.corro import TransitionPool
 from comrl.algorithms.learner import KEY_ENCODER, State, losses, update
 from comrl.algorithms.task_losses import DistanceMetric
 from comrl.benchmark.training.evaluate import evaluate
@@ -67,7 +68,9 @@ def test_losses_are_one_finite_number_a_member(algorithm: Algorithm, subtests: p
 
 def joint_losses(algorithm: Algorithm) -> list[tuple[str, ...]]:
     """None, one, or three of the control losses, as long as something trains the encoder."""
-    none: list[tuple[str, ...]] = [()] if algorithm.task_loss or not algorithm.encoder_learns_from else []
+    pools = isinstance(algorithm.encoder, TransitionPool)  # which nothing else would train
+    alone = (algorithm.task_loss or not algorithm.encoder_learns_from) and not pools
+    none: list[tuple[str, ...]] = [()] if alone else []
     return [*none, ("critic",), tuple(algorithm.control.rates())[:3]]
 
 

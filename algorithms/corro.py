@@ -1,0 +1,135 @@
+"""CORRO: transitions are told from made-up ones; their pool learns from the critic (Yuan and Lu, 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from comrl.algorithms.algorithm import Evidence, Losses, Space
+from comrl.algorithms.belief import Belief
+from comrl.algorithms.focal import FOCAL
+from comrl.algorithms.stack import StackedLinear, StackedMLP
+from comrl.algorithms.task_losses import info_nce, without_networks, without_rates
+from comrl.datasets.transitions import Context
+from comrl.ground.noise import Stream
+from comrl.ground.settings import Count, NonNegative, Positive, Whole, setting
+
+
+def attention_pool(each: Tensor, score: Tensor) -> Tensor:
+    """The mean of embeddings under a softmax of their scores. [corro pooling]
+
+    [S, M, K, Z], [S, M, K] -> [S, M, Z].
+    """
+    return (score.softmax(-1)[..., None] * each).sum(2)
+
+
+class PoolNet(nn.Module):
+    """A transition's embedding and its score in the pool."""
+
+    def __init__(self, part: TransitionPool, space: Space, stream: Stream) -> None:
+        super().__init__()
+        hidden = (part.width,) * part.depth
+        self.embed = StackedMLP(sum(space.context_widths), hidden, part.latent, stream)
+        self.score = StackedLinear(part.latent, 1, stream)
+
+
+@dataclass(frozen=True)
+class TransitionPool:
+    """Transitions on the unit sphere, pooled by a learned weight each. [corro pooling]
+
+    The pool does not reach the embedding: that learns from the task loss alone, and the pool from control.
+    """
+
+    latent: Count = setting(5, "width Z of the embedding", paper="5, 32 for walkers (code)")
+    width: Count = setting(64, "units of a hidden layer", paper="64, 128 for walkers (code)")
+    depth: Count = setting(2, "hidden layers", paper="2 (code)")
+    lr: Positive = setting(3e-4, "Adam's rate at the start", paper="3e-4 (code)")
+    steps: Whole = setting(100_000, "gradient steps after which the encoder stands still", paper="all")
+
+    def latent_width(self, space: Space) -> int:
+        """The width Z of the embedding."""
+        return self.latent
+
+    def build(self, space: Space, stream: Stream) -> nn.Module:
+        """An MLP from the concatenated fields to the latent width, and the pool's score."""
+        return PoolNet(self, space, stream)
+
+    def encode(
+        self, net: PoolNet, context: Context, params: Tensor | None = None, dropout: Stream | None = None
+    ) -> Belief:
+        """The weighted mean embedding, with gradient for the weights alone.  [S, M, K, ·] -> [S, M, Z]."""
+        each = self.each(net, context).detach()  # what is contrasted does not follow the critic
+        score = net.score(each.flatten(1, 2)).view(each.shape[:3])
+        return Belief(attention_pool(each, score))
+
+    def each(self, net: PoolNet, context: Context) -> Tensor:
+        """One embedding of unit length a transition.  [S, M, K, ·] -> [S, M, K, Z]."""
+        x = torch.cat(context.fields, -1)  # [S, M, K, C]
+        return functional.normalize(net.embed(x.flatten(1, 2)), dim=-1).unflatten(1, x.shape[1:3])
+
+
+@dataclass(frozen=True)
+class TransitionContrast:
+    """A transition is nearer to another of its task than to itself with other rewards. [corro contrast]"""
+
+    temperature: Positive = setting(0.1, "temperature of the softmax over keys", paper="0.1 (code)")
+    negatives: Count = setting(16, "made-up transitions against each", paper="16 (code)")
+    queries: Count = setting(4, "transitions a task that are contrasted", paper="64 a batch (code)")
+    reward_noise: NonNegative = setting(
+        0.5, "deviation of a made-up reward around the true one, in deviations of the batch's", paper="0.5"
+    )
+    momentum: ClassVar[None] = None
+    compares: ClassVar[bool] = False  # it embeds the transitions of both draws itself
+    build, rates = without_networks, without_rates
+
+    def losses(self, seen: Evidence) -> Losses:
+        """The contrast of some transitions of each task, and the share that is told right."""
+        some = min(self.queries, seen.batch.query.obs.shape[2])
+        query, key = (first_of(context, some) for context in (seen.batch.query, seen.batch.key))
+        made = with_other_rewards(query, self.negatives, self.reward_noise, seen.noise)
+        embedded = seen.each(joined(query, key, made))  # [S, M, R * (2 + N), Z]
+        own, others, made_up = embedded.split((some, some, some * self.negatives), 2)
+        keys = torch.cat([others[:, :, :, None], made_up.unflatten(2, (some, -1))], 3)  # [S, M, R, 1 + N, Z]
+        first = torch.zeros(own.shape[:3], dtype=torch.long, device=own.device)
+        nearest = (keys.detach() @ own.detach()[..., None]).squeeze(-1).argmax(-1)  # [S, M, R]
+        return {
+            "task": info_nce(own, keys, first, temperature=self.temperature).mean((1, 2)),
+            "accuracy": (nearest == first).to(own.dtype).mean((1, 2)),
+        }
+
+
+def first_of(context: Context, count: int) -> Context:
+    """The first transitions of each task.  [S, M, K, ·] -> [S, M, count, ·]."""
+    return Context(*(field[:, :, :count] for field in context.fields))
+
+
+def with_other_rewards(context: Context, count: int, deviation: float, noise: Stream) -> Context:
+    """Each transition so many times, with noise on its reward alone. [corro reward randomisation]
+
+    [S, M, R, ·] -> [S, M, R * count, ·].
+    """
+    many = Context(*(field.repeat_interleave(count, 2) for field in context.fields))
+    usual = context.reward.flatten(1).std(-1)[:, None, None, None]  # [S, 1, 1, 1]
+    drawn = noise.normal(*many.reward.shape[1:])
+    return many._replace(reward=many.reward + deviation * usual * drawn)
+
+
+def joined(*contexts: Context) -> Context:
+    """Transitions of several contexts of the same tasks, one context after another."""
+    return Context(*(torch.cat(fields, 2) for fields in zip(*(c.fields for c in contexts), strict=True)))
+
+
+ALGORITHMS = (
+    replace(
+        FOCAL,
+        name="corro",
+        label="CORRO",
+        encoder=TransitionPool(),
+        task_loss=TransitionContrast(),
+        encoder_learns_from=("critic",),
+    ),
+)
