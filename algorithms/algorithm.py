@@ -193,8 +193,8 @@ class Algorithm:
     """The contexts that z comes from in training: the first draw, or both draws together."""
     before: tuple[Stage, ...] = ()
     """What is trained before it, one after another; each sees what the ones before it make of a batch."""
-    role: Literal["method", "upper", "ceiling", "lower"] = "method"
-    """The others are yardsticks; scores are normalised between lower and ceiling, or upper without one."""
+    role: Literal["method", "upper", "top", "lower"] = "method"
+    """The others are yardsticks; scores lie between lower and top, or upper where there is no top."""
     sees_test_tasks: bool = False
     """Whether it is trained on the test tasks' data too."""
     presets: Mapping[str, Tables] = field(default_factory=dict, compare=False)

@@ -13,6 +13,6 @@ ORACLE = replace(FOCAL, name="oracle", label="oracle", encoder=TrueParams(), tas
 
 ALGORITHMS = (
     ORACLE,
-    replace(ORACLE, name="ceiling", label="ceiling", role="ceiling", sees_test_tasks=True),
+    replace(ORACLE, name="ceiling", label="ceiling", role="top", sees_test_tasks=True),
     replace(ORACLE, name="blind", label="blind", encoder=Zeros(), role="lower"),
 )

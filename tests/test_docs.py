@@ -117,7 +117,8 @@ def check_names(given: dict[str, object], command: str) -> None:
     for env in [envs] if isinstance(envs, str) else envs:  # type: ignore[attr-defined]
         family = comrl.envs.family.find_family(env)
         resolve(preset, env, shared)
-        for split in given.get("split") or []:
+        asked = given.get("split") or []
+        for split in [asked] if isinstance(asked, str) else asked:
             comrl.datasets.splits.find_split(split, family)
         algos = given.get("algo") or []
         for algo in [algos] if isinstance(algos, str) else algos:  # type: ignore[attr-defined]

@@ -132,7 +132,9 @@ def test_the_protocol_names_no_algorithm_in_code() -> None:
 
 def test_no_capability_is_asked_by_class() -> None:
     """benchmark/ imports no class of a part: what a part can do is a method of its protocol."""
-    shared = {f"comrl.algorithms.{name}" for name in ("algorithm", "learner", "belief", "behaviour")}
+    shared = {
+        f"comrl.algorithms.{name}" for name in ("algorithm", "learner", "belief", "behaviour", "accelerate")
+    }
 
     def of_a_part(path: Path) -> Iterator[str]:
         for node in ast.walk(tree(path)):

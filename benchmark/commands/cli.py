@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from comrl.ground.machine import Machine
 
 Arguments = argparse.Namespace
+Add = Callable[[str, Callable[[Arguments], int], str, str], argparse.ArgumentParser]
 OUT_OF_MEMORY = (
     "the GPU's memory is full; train fewer --seeds at once, lower context_batch or control_batch with --set, "
     "or give --device cpu.  What was computed up to the last test is kept"
@@ -60,6 +61,13 @@ def parser() -> argparse.ArgumentParser:
             OPTIONS[option](sub)
         return sub
 
+    _add_making(add)
+    _add_reading(add)
+    return top
+
+
+def _add_making(add: Add) -> None:
+    """The commands that compute results."""
     text = "train one SAC agent per task and store its rollouts"
     sub = add("generate-data", generate_data, text, "preset set data machine")
     sub.add_argument("--env", nargs="+", required=True, metavar="ENV", help="one or more environments")
@@ -83,6 +91,10 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--split", metavar="SPLIT", help="offline: whose contexts (default: what it trained on)")
     text = "test (default), or train, which alone a choice of settings may look at"
     sub.add_argument("--tasks", choices=("test", "train"), default="test", help=text)
+
+
+def _add_reading(add: Add) -> None:
+    """The commands that show what there is, and what this machine does."""
     sub = add("report", report, "write the tables, the figures and one HTML page", "results")
     sub.add_argument("--preset", help="which results to show where there are several presets")
     sub.add_argument("--out", type=Path, help="where to write it (default: report/ below the results)")
@@ -104,7 +116,6 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--env", nargs="+", metavar="ENV", help="with --algo: on these environments")
     sub.add_argument("--preset", default="paper", help="with --algo: at this preset (default: paper)")
     sub.add_argument("--out", type=Path, help="write the figures as JSON too")
-    return top
 
 
 def _machine(sub: argparse.ArgumentParser) -> None:

@@ -66,7 +66,7 @@ class RunCard(ResultCard):
     settings_id: str | None = None
     """The id without seeds; None: the run is an experiment of its own."""
     spec: RunSpec
-    role: Literal["method", "upper", "ceiling", "lower"]
+    role: Literal["method", "upper", "top", "lower"]
     label: str
     env_label: str
     algorithm: Tree

@@ -22,11 +22,11 @@ PAGE = 7.0  # both columns
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F", "#000000")
 MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*")
 UPPER: dict[str, Any] = {"color": "#333333", "linestyle": (0, (5, 2)), "linewidth": 0.9}
-CEILING: dict[str, Any] = {"color": "#333333", "linestyle": (0, (7, 2, 1, 2)), "linewidth": 0.9}
+TOP: dict[str, Any] = {"color": "#333333", "linestyle": (0, (7, 2, 1, 2)), "linewidth": 0.9}
 LOWER: dict[str, Any] = {"color": "#888888", "linestyle": (0, (1, 1.2)), "linewidth": 1.1}
 BEST: dict[str, Any] = {"color": "#333333", "linestyle": "-", "linewidth": 0.6}
 QUIET = "#b8b8b8"
-LINES = {"upper": UPPER, "ceiling": CEILING, "lower": LOWER}
+LINES = {"upper": UPPER, "top": TOP, "lower": LOWER}
 YARDSTICK = {role: look["color"] for role, look in LINES.items()}
 TASKS = "viridis"  # tasks, ordered by their first parameter
 

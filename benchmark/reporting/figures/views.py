@@ -17,7 +17,7 @@ from comrl.benchmark.reporting.cards import PortraitCard, RunCard
 from comrl.benchmark.reporting.ledger import Ledger, Portrait, Run
 
 Array = NDArray[np.float64]
-ROLES = ("method", "upper", "ceiling", "lower")
+ROLES = ("method", "upper", "top", "lower")
 Rank = tuple[int, str]
 """Where a name stands in a known order; unknown names follow by name."""
 
@@ -147,8 +147,8 @@ def of_role(chosen: Iterable[Entry], role: str) -> list[Entry]:
 
 
 def top_role(chosen: Iterable[Entry]) -> str:
-    """The role of the yardstick that scores 1: the ceiling's where it was run, else the upper's."""
-    return "ceiling" if of_role(chosen, "ceiling") else "upper"
+    """The role of the yardstick that scores 1: the top's where it was run, else the upper's."""
+    return "top" if of_role(chosen, "top") else "upper"
 
 
 def method_labels(ledger: Ledger) -> list[str]:
