@@ -21,7 +21,7 @@ from comrl.algorithms.policy import Sampled, clamp_through, split_head
 from comrl.algorithms.stack import StackedMLP
 from comrl.datasets.transitions import Rows
 from comrl.ground.noise import Stream
-from comrl.ground.settings import Count, NonNegative, Positive, setting
+from comrl.ground.settings import NonNegative, Positive, setting
 
 Head = tuple[Tensor, Tensor]
 """Mean and log standard deviation before the squashing."""
@@ -75,49 +75,14 @@ def gaussian_kl(policy: Head, data: Head) -> Tensor:
     return (data_log_std - log_std + 0.5 * (variances + apart - 1)).sum(-1, keepdim=True)
 
 
-class Mixture(NamedTuple):
-    """C tanh-Gaussians and their shares: a policy that does one of several things."""
-
-    mean: Tensor  # [S, N, C, A]  before the squashing
-    log_std: Tensor  # [S, N, C, A]
-    log_share: Tensor  # [S, N, C]
-
-    def detach(self) -> Mixture:
-        """The same without gradient."""
-        return Mixture(*(field.detach() for field in self))
-
-
-def split_mixture(output: Tensor, components: int, low: float) -> Mixture:
-    """Components and shares of a fitted policy's output, of one component without a share.
-
-    [S, N, C * (2 A + 1)], or [S, N, 2 A].
-    """
-    shares = output[..., :0] if components == 1 else output[..., -components:]
-    heads = output[..., : output.shape[-1] - shares.shape[-1]].unflatten(-1, (components, -1))
-    mean, log_std = split_head(heads, low, FITTED_LOG_STD[1], clamp_through)  # [S, N, C, A]
-    even = torch.zeros_like(mean[..., 0])
-    return Mixture(mean, log_std, even if components == 1 else shares.log_softmax(-1))
-
-
-def mixture_kl(policy: Head, data: Mixture) -> Tensor:
-    """A bound from above of KL(policy || data), in nats; of one component exact.
-
-    -log sum_c share_c exp(-KL(policy || component_c)) (Hershey and Olsen, 2007).  [S, N, A] -> [S, N, 1].
-    """
-    alone: Head = (policy[0][..., None, :], policy[1][..., None, :])  # [S, N, 1, A]
-    each = gaussian_kl(alone, (data.mean, data.log_std))[..., 0]  # [S, N, C]
-    return -(data.log_share - each).logsumexp(-1, keepdim=True)
-
-
-def imitation_loss(fitted: Mixture, action: Tensor) -> Tensor:
-    """Minus the log density of the data's actions, but for constants and the squashing's part.
+def imitation_loss(head: Head, action: Tensor) -> Tensor:
+    """Minus the log density of the data's actions under a tanh-Gaussian, but for the squashing's constant.
 
     [S, N, A] -> [S].
     """
-    raw = action.clamp(-ALMOST, ALMOST).atanh()[..., None, :]  # [S, N, 1, A]
-    apart = ((raw - fitted.mean) / fitted.log_std.exp()).square()
-    each = (0.5 * apart + fitted.log_std).sum(-1)  # [S, N, C]
-    return -(fitted.log_share - each).logsumexp(-1).mean(-1)
+    mean, log_std = head
+    raw = action.clamp(-ALMOST, ALMOST).atanh()
+    return (0.5 * ((raw - mean) / log_std.exp()).square() + log_std).sum(-1).mean(-1)
 
 
 def strength_loss(log_strength: Tensor, divergence: Tensor, target: float, largest: float) -> Tensor:
@@ -145,12 +110,6 @@ class Brac:
         "dual", "estimated by a critic, or exactly from a policy fitted to the data", paper="dual"
     )
     divergence_lr: Positive = setting(1e-4, "Adam's rate of critic or fitted policy", paper="1e-4 (Table 6)")
-    components: Count = setting(
-        1, "Gaussians that the fitted policy is a mixture of: of how many behaviours the data are", before=1
-    )
-    fitted_log_std: float = setting(
-        FITTED_LOG_STD[0], "least log standard deviation of the fitted policy", before=FITTED_LOG_STD[0]
-    )
     clamp: Literal["through", "hard"] = setting(
         "through", "whether gradient passes a clamped log deviation; the authors' code: hard"
     )
@@ -165,8 +124,7 @@ class Brac:
         """All of the regularisation where it is off, and what belongs to the other estimate."""
         if not self.strength:
             return {one.name for one in fields(self)} - {"sac", "strength"}
-        dual, primal = {"penalise", "penalty"}, {"components", "fitted_log_std"}
-        return dual if self.divergence == "primal" else primal
+        return {"penalise", "penalty"} if self.divergence == "primal" else set()
 
     @property
     def tau(self) -> float:
@@ -179,9 +137,7 @@ class Brac:
         if self.strength:
             state, action = space.obs + latent, space.action
             log_strength = torch.full((len(stream.generators), 1, 1), math.log(self.strength))
-            shares = self.components if self.components > 1 else 0
-            fitted = (state, self.components * 2 * action + shares)
-            widths = (state + action, 1) if self.divergence == "dual" else fitted
+            widths = (state + action, 1) if self.divergence == "dual" else (state, 2 * action)
             nets["divergence"] = StackedMLP(widths[0], self.sac.hidden, widths[1], stream)
             nets["strength"] = nn.ParameterList([log_strength])
         return nets
@@ -253,9 +209,10 @@ class Brac:
         self, fitted: StackedMLP, rows: Rows, state: Mapping[str, Tensor], drawn: Sampled, noise: Tensor
     ) -> Divergence:
         """The exact divergence from a policy that is fitted to the data's actions."""
-        data = split_mixture(fitted(state["divergence"]), self.components, self.fitted_log_std)
-        price = mixture_kl((drawn.mean, drawn.log_std), data.detach())
-        return Divergence(price, {"divergence": imitation_loss(data, rows.action)})
+        head = split_head(fitted(state["divergence"]), *FITTED_LOG_STD, clamp_through)
+        still = (head[0].detach(), head[1].detach())
+        price = gaussian_kl((drawn.mean, drawn.log_std), still)
+        return Divergence(price, {"divergence": imitation_loss(head, rows.action)})
 
     def _size(self, critic: nn.Module, state: Tensor, action: Tensor) -> Tensor:
         """What is penalised, at mixed actions.  [S, N, O + Z], [S, N, A] -> [S, N, 1]."""

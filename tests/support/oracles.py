@@ -270,20 +270,13 @@ def divergence_loss(policy: Vector, data: Vector, sizes: Vector, penalty: float)
     return total / len(policy)
 
 
-def imitation_loss(
-    mean: list[Matrix], log_std: list[Matrix], log_share: Matrix, action: Matrix, almost: float
-) -> float:
+def imitation_loss(mean: Matrix, log_std: Matrix, action: Matrix, almost: float) -> float:
     """Minus the mean log density of squashed actions, without what depends on the actions alone."""
     total = 0.0
     for n in range(len(action)):
-        density = 0.0
-        for c in range(len(log_share[n])):
-            each = log_share[n][c]
-            for a in range(len(action[n])):
-                raw = math.atanh(min(max(action[n][a], -almost), almost))
-                each -= 0.5 * ((raw - mean[n][c][a]) / math.exp(log_std[n][c][a])) ** 2 + log_std[n][c][a]
-            density += math.exp(each)
-        total -= math.log(density)
+        for a in range(len(action[n])):
+            raw = math.atanh(min(max(action[n][a], -almost), almost))
+            total += 0.5 * ((raw - mean[n][a]) / math.exp(log_std[n][a])) ** 2 + log_std[n][a]
     return total / len(action)
 
 

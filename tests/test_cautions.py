@@ -1,0 +1,71 @@
+"""What a report tells its reader first: yardsticks that rank nobody, methods above the top, doubtful runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from support.ledgers import BLIND, FOCAL, FOCALPP, GOALS, ORACLE, Algo, add_run
+from support.runs import begin, random_sampler
+
+from comrl.algorithms.algorithm import find_algorithm
+from comrl.algorithms.control_brac import Brac
+from comrl.algorithms.learner import update
+from comrl.benchmark.reporting.cautions import cautions
+from comrl.benchmark.reporting.figures.returns import headline_returns
+from comrl.benchmark.reporting.ledger import Ledger, read_ledger
+
+CEILING = Algo("ceiling", "ceiling", 0.0, role="top")
+
+
+def ledger_of(folder: Path, *algos: Algo) -> Ledger:
+    for algo in algos:
+        add_run(folder, GOALS, algo)
+    return read_ledger(folder).select()
+
+
+def test_nothing_is_said_where_all_is_in_order(tmp_path: Path) -> None:
+    assert cautions(ledger_of(tmp_path, FOCAL, FOCALPP, ORACLE, BLIND)) == []
+
+
+def test_yardsticks_that_cannot_be_told_apart_are_named(tmp_path: Path) -> None:
+    weak = replace(ORACLE, short=BLIND.short)
+    (said,) = cautions(ledger_of(tmp_path, replace(FOCAL, short=2.0), weak, BLIND))
+    assert said.startswith("Sparse-Point-Robot: oracle and blind cannot be told apart")
+
+
+def test_methods_above_the_top_are_named(tmp_path: Path) -> None:
+    low = replace(ORACLE, short=0.7)
+    (said,) = cautions(
+        ledger_of(tmp_path, replace(FOCAL, short=0.65), replace(FOCALPP, short=0.0), low, BLIND)
+    )
+    assert "above the oracle, who knows the task: FOCAL++." in said
+
+
+def test_doubts_of_a_run_are_told(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path, FOCAL, ORACLE, BLIND)
+    first, *others = ledger.runs
+    doubtful = replace(first, card=first.card.model_copy(update={"doubts": ("it is Monday (seed 1)",)}))
+    (said,) = cautions(Ledger((doubtful, *others), ledger.portraits))
+    assert said == f"Sparse-Point-Robot, mixed data, {first.label}: it is Monday (seed 1)."
+
+
+def test_scores_lie_between_blind_and_the_ceiling_where_it_was_run(tmp_path: Path) -> None:
+    frame = headline_returns(ledger_of(tmp_path, FOCAL, ORACLE, CEILING, BLIND))
+    assert frame is not None
+    scores = frame.set_index("algorithm")["normalised"]
+    assert scores["ceiling"] == pytest.approx(1.0) and scores["blind"] == pytest.approx(0.0)
+    assert scores["oracle"] < 1.0
+
+
+def test_a_strength_at_its_largest_is_a_doubt() -> None:
+    assert Brac().doubts({"strength_at_largest": 0.1}) == Brac().doubts({}) == []
+    (doubt,) = Brac().doubts({"strength_at_largest": 0.34})
+    assert doubt.startswith("the strength stood at its largest for 34% of the training; raise")
+    shares = []
+    for largest in (1.5, 400.0):
+        state = begin(find_algorithm("focal"), strength=2.0, strength_max=largest, divergence="primal")
+        shares.append(update(state, state.next_batch(random_sampler())).metrics["strength_at_largest"])
+    assert torch.equal(torch.stack(shares), torch.tensor([[1.0, 1.0], [0.0, 0.0]]))
