@@ -86,8 +86,8 @@ def _add_making(add: Add) -> None:
     text = "test what was trained in another way, without training it again"
     sub = add("test", test_runs, text, "data machine")
     sub.add_argument("--run", nargs="+", type=Path, required=True, metavar="FOLDER", help="folders of runs")
-    text = "where contexts come from: the data (offline) or the policy itself (online)"
-    sub.add_argument("--context", choices=("offline", "online"), required=True, help=text)
+    text = "where contexts come from: the data, the policy itself, or other tasks' agents"
+    sub.add_argument("--context", choices=("offline", "online", "shifted"), required=True, help=text)
     sub.add_argument("--split", metavar="SPLIT", help="offline: whose contexts (default: what it trained on)")
     text = "test (default), or train, which alone a choice of settings may look at"
     sub.add_argument("--tasks", choices=("test", "train"), default="test", help=text)
@@ -240,10 +240,11 @@ def test_runs(arguments: Arguments) -> int:
     from comrl.benchmark.training.run import test_folder
     from comrl.ground.machine import prepare
 
-    if arguments.context == "online" and arguments.split:
-        raise BadInput("--split chooses offline contexts; with --context online the policy makes its own")
-    if arguments.context == "online" and arguments.tasks == "train":
-        raise BadInput("--tasks train is for offline contexts; leave it out with --context online")
+    for option, given in (("--split", arguments.split), ("--tasks train", arguments.tasks == "train")):
+        if given and arguments.context != "offline":
+            raise BadInput(
+                f"{option} is for offline contexts; leave it out with --context {arguments.context}"
+            )
     device = prepare(_machine_of(arguments))
     rows = [
         test_folder(folder, arguments.data, device, arguments.context, arguments.split, arguments.tasks)

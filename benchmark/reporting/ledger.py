@@ -24,6 +24,7 @@ from comrl.ground.errors import BadInput
 from comrl.ground.hashing import difference, sha256
 
 ONLINE = "online.csv"
+SHIFTED = "shifted.csv"
 FROM_PRIOR, EPISODES = 2, 5  # of an online trial: two explore, the last three, with the task inferred, score
 APART = "train one of them again or keep it in another --results folder"
 AnyCard = TypeVar("AnyCard", bound=ResultCard)
@@ -40,6 +41,8 @@ class Run:
     probe: Arrays
     online: pd.DataFrame | None = None
     """Every episode of the test on self-collected contexts, where it was asked for."""
+    shifted: pd.DataFrame | None = None
+    """The test on contexts that other tasks' agents drew, where it was asked for."""
 
     @property
     def spec(self) -> RunSpec:
@@ -278,7 +281,8 @@ def _read_run(path: Path) -> Run:
         curves, returns = csv_table(files["curves.csv"]), csv_table(files["returns.csv"])
         probe = npz_arrays(files["probe.npz"]) if "probe.npz" in files else {}
         online = csv_table(files[ONLINE]) if ONLINE in files else None
-        return Run(path, card, curves, returns, probe, online)
+        shifted = csv_table(files[SHIFTED]) if SHIFTED in files else None
+        return Run(path, card, curves, returns, probe, online, shifted)
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise unreadable(path, error) from error
 

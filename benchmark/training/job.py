@@ -20,6 +20,7 @@ from comrl.benchmark.provenance import git_revision
 from comrl.benchmark.reporting.cards import Cost, Provenance, RunCard, run_name
 from comrl.benchmark.training.evaluate import evaluate
 from comrl.benchmark.training.online import evaluate_online
+from comrl.benchmark.training.shifted import evaluate_shifted
 from comrl.datasets.cards import TaskSetCard
 from comrl.datasets.sampler import Sampler
 from comrl.datasets.splits import Split, find_split, load_split, splits_of
@@ -119,6 +120,11 @@ class Job:
         tasks = self.dataset.task_set
         shown = replace(tasks, test=tasks.train) if on_training_tasks else tasks
         return evaluate(state, self.spec.seeds, self.sampler(split), self.family, shown, split.name)
+
+    def test_shifted(self, state: State) -> pd.DataFrame:
+        """Returns on the test tasks with contexts that other tasks' agents drew."""
+        sampler, radius = self.sampler(self.split), self.radius(self.split)
+        return evaluate_shifted(state, self.spec.seeds, sampler, self.family, self.dataset.task_set, radius)
 
     def test_online(self, state: State) -> pd.DataFrame:
         """Returns on the test tasks with contexts that the policies collect themselves."""

@@ -13,7 +13,7 @@ import torch
 from comrl.algorithms.learner import KEY_ENCODER, State
 from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.reporting.cards import Cost
-from comrl.benchmark.reporting.ledger import ONLINE, add_test, read_card, read_cards, write_run
+from comrl.benchmark.reporting.ledger import ONLINE, SHIFTED, add_test, read_card, read_cards, write_run
 from comrl.benchmark.reporting.portrait import keep_portrait
 from comrl.benchmark.reporting.tables import Row
 from comrl.benchmark.training.evaluate import costs_of_a_test
@@ -95,13 +95,18 @@ def test_again(job: Job, results: Path) -> list[str]:
         known = read_card(path)
         mine = known.settings_id == job.settings_id and {*known.spec.seeds} & {*job.spec.seeds}
         if mine and ONLINE not in known.files:
-            test_run(path, job, online=True)
+            test_run(path, job, context="online")
             found.append(path.name)
     return found
 
 
 def test_run(
-    path: Path, job: Job, *, online: bool, split: str | None = None, on_training_tasks: bool = False
+    path: Path,
+    job: Job,
+    *,
+    context: str,
+    split: str | None = None,
+    on_training_tasks: bool = False,
 ) -> pd.DataFrame:
     """Test what a run trained, without training it again, and keep the result beside it.
 
@@ -115,8 +120,10 @@ def test_run(
         )
     state = trained_state(known, read_weights(path, known, job.device), job.device)
     job = replace(job, spec=job.spec.model_copy(update={"seeds": known.spec.seeds}))
-    if online:
+    if context == "online":
         name, table = ONLINE, job.test_online(state)
+    elif context == "shifted":
+        name, table = SHIFTED, job.test_shifted(state)
     else:
         chosen = find_split(split or job.spec.split, job.family)
         table = job.test(state, chosen, on_training_tasks=on_training_tasks)
@@ -133,9 +140,10 @@ def test_folder(
     read_weights(path, known, device)  # says so at once where there are none
     spec = known.spec.model_copy(update={"overrides": {}})
     job = replace(prepare_job(spec, data, device), training=training_of(known))
-    table = test_run(path, job, online=context == "online", split=split, on_training_tasks=tasks == "train")
+    table = test_run(path, job, context=context, split=split, on_training_tasks=tasks == "train")
     score = job.family.scores[0].name
     last = table[table["episode"] == table["episode"].max()] if context == "online" else table
+    last = last[last["behaviour"] != last["task"]] if context == "shifted" else last
     own = last.groupby("seed")[score].mean()
     about: Row = {"run": path.name, "context": context, "split": split or spec.split, "tasks": tasks}
     about |= {"score": score}

@@ -90,6 +90,11 @@ class Entry:
             rows.append(own.groupby("task")[score].mean().to_numpy())
         return np.stack(rows)
 
+    def shifted(self) -> pd.DataFrame | None:
+        """The tests on contexts that other tasks' agents drew, each seed once; None without any."""
+        kept = [run.shifted for run in self.runs if run.shifted is not None]
+        return pd.concat(kept).drop_duplicates(["seed", "task", "behaviour"]) if kept else None
+
     def online(self, score: str) -> Array | None:
         """Returns of every episode of trials on self-collected contexts, mean over trials; None without any.
 
