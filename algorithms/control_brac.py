@@ -105,6 +105,9 @@ class Brac:
     )
     strength_max: NonNegative = setting(2000.0, "largest weight of a nat of divergence")
     strength_lr: Positive = setting(0.01, "Adam's rate of the log strength")
+    strength_eps: Positive = setting(
+        1e-8, "Adam's epsilon of it: where it is large, steps are in proportion to the excess", before=1e-8
+    )
     target_divergence: float = setting(0.05, "nats at which the strength rests", paper="0.05 (Table 6)")
     divergence: Literal["dual", "primal"] = setting(
         "dual", "estimated by a critic, or exactly from a policy fitted to the data", paper="dual"
@@ -146,6 +149,10 @@ class Brac:
         """SAC's, and the two of the regularisation."""
         own = {"divergence": self.divergence_lr, "strength": self.strength_lr}
         return self.sac.rates() | (own if self.strength else {})
+
+    def epsilons(self) -> dict[str, float]:
+        """Adam's epsilon where it is another than usual."""
+        return {"strength": self.strength_eps} if self.strength else {}
 
     def noise_width(self, space: Space) -> int:
         """One number for each of the action's; the dual has one more, that mixes it with the data's."""

@@ -134,9 +134,15 @@ def start(
     if list(nets["encoder"].parameters()):
         rates = {"encoder": algorithm.encoder.lr} | rates
     rates |= algorithm.control.rates()
+    epsilons: dict[str, float] = getattr(algorithm.control, "epsilons", dict)()
+    options = {name: {"eps": eps} for name, eps in epsilons.items()}
     optimiser = adam(
         [
-            (nets[name], {"lr": rate, "base": rate, "lifetime": lifetimes.get(name, training.steps)})
+            (
+                nets[name],
+                {"lr": rate, "base": rate, "lifetime": lifetimes.get(name, training.steps)}
+                | options.get(name, {}),
+            )
             for name, rate in rates.items()
         ],
         device,
