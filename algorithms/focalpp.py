@@ -9,26 +9,33 @@ from comrl.algorithms.focal import FOCAL
 from comrl.algorithms.task_losses import MomentumContrast
 
 BOTH = Attention(batch_wise=True, sequence_wise=True)
+CONTRAST = MomentumContrast(temperature=0.5, momentum=0.9)
 
 FOCALPP = replace(
     FOCAL,
     name="focalpp",
     label="FOCAL++",
     encoder=BOTH,
-    task_loss=MomentumContrast(temperature=0.5, momentum=0.9),
+    task_loss=replace(CONTRAST, temperature=0.125),  # 0.5 of the sum of both branches, of which z is half
 )
+ONE_BRANCH = replace(FOCALPP, task_loss=CONTRAST)
 
 ALGORITHMS = (
     FOCALPP,
-    replace(FOCALPP, name="focalpp-contrastive", label="FOCAL++ (contrastive)", encoder=FOCAL.encoder),
     replace(
-        FOCALPP,
+        ONE_BRANCH,
+        name="focalpp-contrastive",
+        label="FOCAL++ (contrastive)",
+        encoder=FOCAL.encoder,
+    ),
+    replace(
+        ONE_BRANCH,
         name="focalpp-batch",
         label="FOCAL++ (batch-wise)",
         encoder=replace(BOTH, sequence_wise=False),
     ),
     replace(
-        FOCALPP,
+        ONE_BRANCH,
         name="focalpp-seq",
         label="FOCAL++ (seq-wise)",
         encoder=replace(BOTH, batch_wise=False),

@@ -237,7 +237,7 @@ def test_the_example_environment_has_single_tasks(examples: Path) -> None:
 def test_the_example_algorithms_do_what_they_say(made: Made) -> None:
     query, key = (Belief(z) for z in torch.randn(2, 2, 4, 3, generator=torch.Generator().manual_seed(0)))
     find = comrl.algorithms.algorithm.find_algorithm
-    parts = [find(name).task_loss.losses for name in ("focal-two-way", "focalpp")]
+    parts = [find(name).task_loss.losses for name in ("focal-two-way", "focalpp-contrastive")]
     loss, single = ((lambda q, k, of=of: of(evidence(q, k))["task"]) for of in parts)
     torch.testing.assert_close(loss(query, key), loss(key, query))
     torch.testing.assert_close(2 * loss(query, key), single(query, key) + single(key, query))
