@@ -86,7 +86,8 @@ def check_curves(done: Run) -> None:
     assert bool(metrics & {"mean_q", "log_prob"}) == (done.algo != "mbml")
     algorithm = configured(find_algorithm(done.algo), "smoke", done.env)
     expected = {f"loss_{name}" for name in algorithm.control.rates()}
-    assert {*losses} == expected | ({"loss_task"} if algorithm.task_loss else set())
+    of_task = {"task", *algorithm.task_loss.rates()} if algorithm.task_loss else set()
+    assert {*losses} == expected | {f"loss_{name}" for name in of_task}
     tested = curves[curves["step"] > 0]
     assert bool(np.isfinite(tested[[*scores, *expected]]).all(axis=None))
     if algorithm.task_loss:  # the mean since the last test, there as long as the encoder learns

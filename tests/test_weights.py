@@ -13,6 +13,7 @@ import torch
 from support.runs import CPU
 
 import comrl
+from comrl.algorithms import accelerate
 from comrl.algorithms.algorithm import algorithms
 from comrl.benchmark.commands.cli import main
 from comrl.benchmark.protocol import RunSpec, describe
@@ -62,7 +63,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a gradient step was made")
 
-    monkeypatch.setattr(running, "update", refuse)
+    monkeypatch.setattr(accelerate, "descend", refuse)
 
 
 # --- other tests

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from comrl.benchmark.reporting.cards import PortraitCard, RunCard
-from comrl.benchmark.reporting.ledger import write_portrait, write_run
+from comrl.benchmark.reporting.ledger import SHIFTED, add_test, write_portrait, write_run
 from comrl.envs.family import find_family
 
 TRAINING: dict[str, Any] = dict(
@@ -164,7 +164,10 @@ def add_run(
     final = _returns(draw, env, algo, seeds, contexts or (split,))
     probe = _probe(draw, env, algo, len(seeds), draws) if algo.role == "method" else {}
     curves, online = _curves(draw, env, final, seeds, training), _online(final, split)
-    return write_run(results, RunCard.read(info), curves, final, probe, online)
+    folder = write_run(results, RunCard.read(info), curves, final, probe, online)
+    if env.radius is not None:
+        add_test(folder, SHIFTED, _shifted(env, final, split))
+    return folder
 
 
 def _data(env: Env) -> str:
@@ -198,6 +201,20 @@ def _online(final: pd.DataFrame, split: str) -> pd.DataFrame:
     for worse in episodes[:2]:
         worse[scores] -= 1
     return pd.concat(episodes, ignore_index=True)
+
+
+def _shifted(env: Env, final: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The offline test's first episodes, worse by the distance of the behaviour's task."""
+    own = final[(final["context"] == split) & (final["episode"] == 0)].drop(columns=["context", "episode"])
+    scores = [name for name in own if name not in ("seed", "task")]
+    others = []
+    for distance in range(min(4, env.train)):
+        other = own.assign(
+            behaviour=(own["task"] + distance) % (env.train + env.test), distance=float(distance)
+        )
+        other[scores] -= 0.1 * env.gap * distance
+        others.append(other)
+    return pd.concat(others, ignore_index=True)
 
 
 def _curves(
