@@ -80,7 +80,7 @@ class TransitionContrast:
     negatives: Count = setting(16, "made-up transitions against each", paper="16 (code)")
     queries: Count = setting(4, "transitions a task that are contrasted", paper="64 a batch (code)")
     reward_noise: NonNegative = setting(
-        0.5, "deviation of a made-up reward around the true one, in deviations of the batch's", paper="0.5"
+        3.0, "deviation of a made-up reward around the true one, in deviations of the batch's", paper="0.5"
     )
     momentum: ClassVar[None] = None
     compares: ClassVar[bool] = False  # it embeds the transitions of both draws itself

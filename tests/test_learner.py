@@ -65,13 +65,17 @@ def test_a_linear_schedule_ends_at_zero(algorithm: Algorithm) -> None:
     with it that of the task loss's networks.
     """
     state = fresh(algorithm, lr_schedule="linear", encoder_lr=4e-3)
+    task_loss = algorithm.task_loss
+    own_rate = {id(p): rate for name, rate in (task_loss.rates() if task_loss else {}).items()
+                for p in state.nets[name].parameters()}  # fmt: skip
     encoder, sooner = ({id(p) for name in names for p in state.nets[name].parameters()}
                        for names in (["encoder"], of_the_encoder(state)))  # fmt: skip
     for step in range(STEPS):
         go_on(state, step + 1)
         for group in state.optimiser.param_groups:
             own = {id(p) for p in group["params"]}
-            life, base = ENCODER_STEPS if own & sooner else STEPS, 4e-3 if own & encoder else 1e-3
+            life = ENCODER_STEPS if own & sooner else STEPS
+            base = 4e-3 if own & encoder else own_rate.get(next(iter(own)), 1e-3)
             assert group["lr"] == pytest.approx(base * max(0, life - step) / life)
 
 

@@ -86,8 +86,8 @@ def check_curves(done: Run) -> None:
     assert bool(metrics & {"mean_q", "log_prob"}) == (done.algo != "mbml")
     algorithm = configured(find_algorithm(done.algo), "smoke", done.env)
     expected = {f"loss_{name}" for name in algorithm.control.rates()}
-    of_task = {"task", *algorithm.task_loss.rates()} if algorithm.task_loss else set()
-    assert {*losses} == expected | {f"loss_{name}" for name in of_task}
+    own = {"task", *algorithm.task_loss.rates()} if algorithm.task_loss else set()
+    assert {*losses} == expected | {f"loss_{name}" for name in own}
     tested = curves[curves["step"] > 0]
     assert bool(np.isfinite(tested[[*scores, *expected]]).all(axis=None))
     if algorithm.task_loss:  # the mean since the last test, there as long as the encoder learns
@@ -300,8 +300,7 @@ def files_of(data: Path) -> dict[str, bytes]:
 
 def kill_twice(what: str, data: Path, results: Path, seconds: float) -> None:
     """Give the command again and again, killed at random moments; each goes on from the last."""
-    draw = np.random.default_rng()
-    moments = [seconds * (part + draw.uniform(0, 0.2)) for part in (0.3, 0.6)]
+    moments = [seconds * (part + np.random.default_rng().uniform(0, 0.2)) for part in (0.3, 0.6)]
     ended = [drive(what, data, results, "after", moment) for moment in moments]
     assert None in ended
     drive(what, data, results)

@@ -49,6 +49,9 @@ class RewardFromEmbedding:
 
 
 FOCAL = find_algorithm("focal")
+METRICS = (
+    "accuracy", "mean_q", "mean_strength", "mean_divergence", "strength_at_largest", "log_prob",
+)  # fmt: skip
 OWN = replace(FOCAL, task_loss=RewardFromEmbedding())
 
 
@@ -98,6 +101,6 @@ def test_a_name_that_is_taken_is_refused(name: str) -> None:
 def test_metrics_are_reported() -> None:
     state = begin(find_algorithm("focalpp"), strength=2.0, divergence="primal")
     found = update(state, state.next_batch(random_sampler()))
-    assert {"accuracy", "mean_q", "mean_strength", "mean_divergence", "log_prob"} == found.metrics.keys()
+    assert {*METRICS} == found.metrics.keys()
     torch.testing.assert_close(found.metrics["mean_strength"], torch.full((2,), 2.0))
     assert bool(((found.metrics["accuracy"] >= 0) & (found.metrics["accuracy"] <= 1)).all())
