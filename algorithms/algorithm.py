@@ -117,7 +117,11 @@ class TaskLoss(Protocol):
 
 
 class Control(Protocol):
-    """A task-conditioned actor-critic learner."""
+    """A task-conditioned actor-critic learner.
+
+    It may have two methods more: `epsilons() -> {network: eps}`, Adam's epsilons where they are not the usual
+    ones, and `doubts(means) -> [sentence]`, what its metrics' means over a training say against that.
+    """
 
     @property
     def tau(self) -> float:
