@@ -163,3 +163,26 @@ def test_a_lock_file_that_its_last_owner_removes_is_not_held(
     with locked(tmp_path), pytest.raises(BadInput, match="is writing there"), locked(tmp_path):
         pass
     assert len(handles) == 2
+
+
+def test_a_file_system_without_locks_warns_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lustre and some NFS."""
+    for number in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+        monkeypatch.setattr(fcntl, "flock", lambda *_, number=number: refuse(number))
+        with pytest.warns(UserWarning, match="this file system has no locks"), locked(tmp_path):
+            pass
+        assert below(tmp_path) == []
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / ".bench-lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(BadInput, match=r"symbolic links.*choose a folder"), locked(tmp_path):
+        pass
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+def refuse(number: int) -> None:
+    raise OSError(number, os.strerror(number))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from support.runs import CPU
 from comrl.benchmark.commands import cli
 from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.reporting.ledger import read_cards
+from comrl.benchmark.training.job import prepare_job
+from comrl.benchmark.training.run import claimed_seeds, run_job
 from comrl.benchmark.training.several import run_all
 from comrl.ground.errors import BadInput
 from comrl.ground.machine import Machine
@@ -38,6 +42,30 @@ def test_runs_side_by_side_are_those_one_after_another(smoke_data: Path, tmp_pat
     assert not refused and not none
     assert [row["algo"] for row in rows] == [row["algo"] for row in beside] == ["focal", "oracle", "blind"]
     assert numbers(tmp_path / "after") == numbers(tmp_path / "beside")
+
+
+def test_runs_of_many_processes_at_once_leave_each_other_alone(smoke_data: Path, tmp_path: Path) -> None:
+    asked = [
+        spec.model_copy(update={"seeds": (seed,)}) for spec in specs("blind", "oracle") for seed in range(3)
+    ]
+    rows, refused = run_all(asked, smoke_data, tmp_path, ONE, side_by_side=6)
+    assert not refused and len(rows) == len(read_cards(tmp_path)) == 6
+    assert not list((tmp_path / "work").iterdir())
+
+
+def test_a_seed_that_another_process_trains_is_left_to_it(smoke_data: Path, tmp_path: Path) -> None:
+    (both,) = specs("blind")
+    job = prepare_job(both, smoke_data, CPU)
+    with claimed_seeds(job, tmp_path) as first:
+        assert first == (0, 1)
+        later = job.spec.model_copy(update={"seeds": (1, 2)})
+        assert run_job(replace(job, spec=later), tmp_path)["seeds"] == "2"
+        with pytest.raises(
+            BadInput, match=rf"another process \(number {os.getpid()} on .*wait until it ends"
+        ):
+            run_job(job, tmp_path)
+    assert run_job(job, tmp_path)["seeds"] == "0 1"
+    assert sorted(seed for card in read_cards(tmp_path) for seed in card.spec.seeds) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from comrl.benchmark.training.train import train
 from comrl.benchmark.training.weights import as_bytes, read_weights, trained_state, training_of
 from comrl.datasets.splits import find_split
 from comrl.ground.errors import BadInput
-from comrl.ground.files import locked
+from comrl.ground.files import claimed, locked
 
 
 def present_seeds(job: Job, results: Path) -> set[int]:
@@ -39,19 +40,44 @@ def run(spec: RunSpec, data: Path, results: Path, device: torch.device) -> Row:
 
 def run_job(job: Job, results: Path) -> Row:
     """Train the seeds that the ledger lacks as one stack, test them, keep all; a row that sums it up."""
-    spec, there = job.spec, present_seeds(job, results)
+    spec = job.spec
     row: Row = {
         "env": spec.env,
         "split": spec.split,
         "algo": spec.algo,
         "seeds": " ".join(map(str, spec.seeds)),
     }
-    _tidy(results)
-    absent = tuple(seed for seed in spec.seeds if seed not in there)
     tested = test_again(job, results) if spec.context == "online" else []
-    if not absent:
-        return row | {"done": f"tested online: {' '.join(tested)}" if tested else "already there"}
-    job = replace(job, spec=spec.model_copy(update={"seeds": absent}))
+    with claimed_seeds(job, results) as absent:
+        if absent:
+            return row | _trained(replace(job, spec=spec.model_copy(update={"seeds": absent})), results)
+    _forget(job, results)
+    return row | {"done": f"tested online: {' '.join(tested)}" if tested else "already there"}
+
+
+@contextmanager
+def claimed_seeds(job: Job, results: Path) -> Iterator[tuple[int, ...]]:
+    """Own the seeds of this experiment that are neither in the ledger nor another process's.
+
+    BadInput where none is left and others are at work on some.
+    """
+    with ExitStack() as own:
+        mine, refused = [], None
+        for seed in job.spec.seeds:
+            try:
+                own.enter_context(claimed(results / "work" / f".{job.settings_id}.{seed}.lock"))
+                mine.append(seed)
+            except BadInput as error:
+                refused = error
+        there = present_seeds(job, results)
+        absent = tuple(seed for seed in mine if seed not in there)
+        if refused and not absent:
+            raise refused
+        yield absent
+
+
+def _trained(job: Job, results: Path) -> Row:
+    """Train, test and keep a job's seeds as one stack; what its row says of them."""
     work = results / "work" / job.name
     with locked(work):
         keep_portrait(job.dataset, results)
@@ -59,16 +85,16 @@ def run_job(job: Job, results: Path) -> Row:
         shifted = [job.test(state, split) for split in job.contexts[1:]]
         returns = pd.concat([own, *shifted], ignore_index=True)
         cost = _cost(job, state, seconds)
-        online = job.test_online(state) if spec.context == "online" else None
+        online = job.test_online(state) if job.spec.context == "online" else None
         mean, std = map(torch.from_numpy, job.standardisation)
         weights = as_bytes(state, mean, std)
         about = card(job, cost, doubts_of(job, curves))
         path = write_run(results, about, curves, returns, probe(state, job), online, weights)
-    _tidy(results)
+    _forget(job, results)
     score = job.family.scores[0].name
     means = own.groupby("seed")[score].mean()
-    row |= {
-        "seeds": " ".join(map(str, absent)),
+    row: Row = {
+        "seeds": " ".join(map(str, job.spec.seeds)),
         "score": score,
         "mean": round(float(means.mean()), 3),
         "std": round(float(means.std()), 3),
@@ -150,11 +176,10 @@ def test_folder(
     return about | {"mean": round(float(own.mean()), 3), "std": round(float(own.std()), 3)}
 
 
-def _tidy(results: Path) -> None:
-    """Remove the work folders of runs that are in the ledger."""
-    for work in results.glob("work/*"):
-        if (results / "runs" / work.name).exists():
-            shutil.rmtree(work)
+def _forget(job: Job, results: Path) -> None:
+    """Remove what a run that is in the ledger needed on the way."""
+    if (results / "runs" / job.name).exists():
+        shutil.rmtree(results / "work" / job.name, ignore_errors=True)
 
 
 def _cost(job: Job, state: State, seconds: list[float]) -> Cost:

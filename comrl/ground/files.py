@@ -6,6 +6,8 @@ import errno
 import fcntl
 import os
 import shutil
+import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,8 @@ from comrl.ground.errors import BadInput
 PARTIAL = ".bench-partial"
 LOCK = ".bench-lock"
 FULL = (errno.ENOSPC, errno.EDQUOT)
-REFUSED = (errno.EACCES, errno.ENOENT, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
+REFUSED = (errno.EACCES, errno.ENOENT, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ELOOP)
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # Lustre, some NFS
 
 
 @contextmanager
@@ -49,15 +52,22 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
     What a killed owner left half-written is removed.
     """
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = _lock(folder, wait)
-    try:
+    with claimed(folder / LOCK, wait=wait):
         with disk_errors(folder):
             _sweep(folder)
         yield
+
+
+@contextmanager
+def claimed(lock: Path, *, wait: bool = False) -> Iterator[None]:
+    """Own a lock file, or BadInput where somebody does and we do not wait; it is gone afterwards."""
+    with disk_errors(lock.parent):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = _lock(lock, wait)
+    try:
+        yield
     finally:
-        (folder / LOCK).unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
         os.close(handle)
 
 
@@ -93,25 +103,31 @@ def _no_space(path: Path, size: int) -> BadInput:
     )
 
 
-def _lock(folder: Path, wait: bool) -> int:
-    """The handle of the folder's lock, which the kernel lets go when the process ends, however it ends."""
-    path = folder / LOCK
+def _lock(path: Path, wait: bool) -> int:
+    """The handle of a lock file, which the kernel lets go when the process ends, however it ends."""
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            if _is_open(handle, path):
-                os.truncate(handle, 0)
-                os.write(handle, str(os.getpid()).encode())
-                return handle
-            os.close(handle)  # its last owner removed it between our opening and our locking: try the new one
         except BlockingIOError:
-            owner = os.read(handle, 32).decode() or "unknown"
+            owner = os.read(handle, 256).decode(errors="replace") or "unknown"
             os.close(handle)
             raise BadInput(
-                f"{folder}: another process (number {owner}) is writing there; wait until it ends or choose "
+                f"{path.parent}: another process ({owner}) is writing there; wait until it ends or choose "
                 "another folder"
             ) from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            warnings.warn(
+                f"{path.parent}: this file system has no locks; give no second command that writes there",
+                stacklevel=2,
+            )
+        if _is_open(handle, path):
+            os.truncate(handle, 0)
+            os.write(handle, f"number {os.getpid()} on {socket.gethostname()}".encode())
+            return handle
+        os.close(handle)  # its last owner removed it between our opening and our locking: try the new one
 
 
 def _is_open(handle: int, path: Path) -> bool:
