@@ -21,10 +21,12 @@ from comrl.ground.errors import BadInput
 from comrl.ground.settings import (
     Count,
     Setting,
+    Whole,
     changed,
     checked,
     merged,
     required,
+    setting,
     settings_of,
     used,
     with_tables,
@@ -38,6 +40,9 @@ class Rollouts:
     """What is kept of the behaviour agents."""
 
     episodes: Count = required("episodes of each quality in a task's file")
+    visits: Whole = setting(
+        0, "episodes of each quality in every test task that an agent visits, where dynamics differ", before=0
+    )
 
 
 @dataclass(frozen=True)
@@ -184,11 +189,11 @@ def parse_overrides(settings: Sequence[str], *sections: str) -> dict[str, Any]:
     whatever part has it.  BadInput where a key is of a section that the command does not use.
     """
     parsed: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
+    for pair in settings:
+        key, equals, text = pair.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise BadInput(f"--set {setting}: write it as key=value, for example --set steps=1000")
+            raise BadInput(f"--set {pair}: write it as key=value, for example --set steps=1000")
         of_a_part = sections[0] == "training" and key not in fields_of(Training)
         key = key if "." in key or of_a_part else f"{sections[0]}.{key}"
         if key.partition(".")[0] in SECTIONS.keys() - set(sections):

@@ -8,7 +8,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from comrl.datasets.store import QUALITIES, Dataset, dense_reward
+from comrl.datasets.store import Dataset
+from comrl.datasets.taskfile import QUALITIES, dense_reward
 from comrl.datasets.transitions import Transitions
 from comrl.envs.family import Array, TaskFamily, sparsify
 from comrl.ground.discovery import by_name, declared
@@ -82,13 +83,20 @@ def load_split(
         known = ", ".join(other.name for other in splits_of(dataset.family))
         raise BadInput(f"{dataset.family.name} has no {split.name} split; choose one of {known}")
     tasks = [_merge(dataset, task, split.qualities) for task in dataset.tasks]
-    if split.relabel:
-        pool = draw_pool(tasks, pool_per_task, seed)
-        rows = relabel(dataset.family, pool, dataset.task_set.params[:, None])  # [T, N, ...]
-        count = np.full(len(tasks), pool.reward.size)
-    else:
-        rows, count = _pad(tasks)
     radius = split.radius(dataset.family) if radius is None else radius
+    if not split.relabel:
+        return as_split_data(tasks, radius)
+    pool = draw_pool(tasks, pool_per_task, seed)
+    rows = relabel(dataset.family, pool, dataset.task_set.params[:, None])  # [T, N, ...]
+    return _with_context_reward(rows, np.full(len(tasks), pool.reward.size), radius)
+
+
+def as_split_data(tasks: list[Transitions], radius: float | None) -> SplitData:
+    """Rows of each task, in different numbers, as one."""
+    return _with_context_reward(*_pad(tasks), radius)
+
+
+def _with_context_reward(rows: Transitions, count: NDArray[np.int64], radius: float | None) -> SplitData:
     real = np.arange(rows.reward.shape[1]) < count[:, None]  # [T, N]
     context_reward = np.where(real, sparsify(rows.reward.astype(np.float64), radius), 0.0)
     return SplitData(rows, count, context_reward.astype(np.float32), radius)
@@ -96,7 +104,7 @@ def load_split(
 
 def draw_pool(tasks: list[Transitions], size: int, seed: int) -> Transitions:
     """So many rows of all tasks, or all there are, without replacement.  T x [N_t, ...] -> [N, ...]."""
-    rows = _concatenate(tasks)
+    rows = concatenated(tasks)
     total = rows.reward.size
     drawn = np.random.default_rng(seed).choice(total, size=min(size, total), replace=False)
     return Transitions._make(field[drawn] for field in rows)
@@ -113,10 +121,11 @@ def relabel(family: TaskFamily, rows: Transitions, params: Array) -> Transitions
 def _merge(dataset: Dataset, task: int, qualities: tuple[str, ...]) -> Transitions:
     """A task's rows of several qualities, one after another."""
     stored = dataset.read_task(task).qualities
-    return _concatenate([stored[quality].transitions for quality in qualities])
+    return concatenated([stored[quality].transitions for quality in qualities])
 
 
-def _concatenate(parts: list[Transitions]) -> Transitions:
+def concatenated(parts: list[Transitions]) -> Transitions:
+    """Rows one after another."""
     return Transitions._make(np.concatenate(field) for field in zip(*parts, strict=True))
 
 

@@ -1,73 +1,37 @@
-"""HDF5, one file a task, and a manifest that names and hashes them all; the only file that knows h5py."""
+"""A data set on the disk: one file a task, and a manifest that names and hashes them all."""
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from comrl.datasets.birth import Birth, warn_of_other_physics
 from comrl.datasets.cards import Manifest, TaskSetCard
+from comrl.datasets.taskfile import (
+    FORMAT,
+    UNREADABLE,
+    Checkpoints,
+    Quality,
+    StoredTask,
+    as_image,
+    newer,
+    parse,
+)
 from comrl.datasets.transitions import Transitions
-from comrl.envs.family import Array, TaskFamily, TaskSet, find_family
-from comrl.envs.rollout import Episodes
+from comrl.envs.family import TaskFamily, TaskSet, find_family
 from comrl.ground.cards import Tree
 from comrl.ground.errors import BadInput
 from comrl.ground.files import write_whole
-from comrl.ground.hashing import difference, dumps, identity, sha256
+from comrl.ground.hashing import difference, identity, sha256
 
-FORMAT = 1
 MANIFEST = "manifest.json"
-QUALITIES = ("expert", "medium", "random")
-FIELDS = {
-    "obs": "observations",
-    "action": "actions",
-    "reward": "rewards",
-    "next_obs": "next_observations",
-    "terminated": "terminations",
-}
-LENGTHS = "episode_lengths"
-UNREADABLE = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
-"""What h5py, json and a wrong structure raise; BadInput, a ValueError, is let through by name."""
-
-
-class Quality(NamedTuple):
-    """The rollouts of one checkpoint, and the agent step at which it was taken."""
-
-    step: int
-    episodes: Episodes
-
-
-class Checkpoints(NamedTuple):
-    """The learning curve of a task's agent: mean dense returns of stochastic and deterministic rollouts."""
-
-    steps: NDArray[np.int64]  # [C]
-    returns: Array  # [C]
-    deterministic: Array  # [C]
-
-
-class StoredQuality(NamedTuple):
-    """One quality as read back: its rows, one episode after another."""
-
-    step: int
-    transitions: Transitions  # [N, ...]
-    lengths: NDArray[np.int32]  # [E]
-
-
-class StoredTask(NamedTuple):
-    """All that a task file holds."""
-
-    header: Tree
-    qualities: dict[str, StoredQuality]
-    checkpoints: Checkpoints
 
 
 def task_file(folder: Path, task: int) -> Path:
@@ -78,12 +42,6 @@ def task_file(folder: Path, task: int) -> Path:
 def command(family: str, folder: Path) -> str:
     """The command that makes a data set or what is missing of it."""
     return f"`bench generate-data --env {family} --data {folder.parent}`"
-
-
-def dense_reward(family: TaskFamily, rows: Transitions, params: Array) -> NDArray[np.float32]:
-    """The family's reward of stored rows, in float64 and rounded once.  [..., O], [..., P] -> [...]."""
-    obs, action, next_obs = (field.astype(np.float64) for field in (rows.obs, rows.action, rows.next_obs))
-    return np.asarray(family.reward(obs, action, next_obs, params), dtype=np.float32)
 
 
 # --- writing
@@ -98,40 +56,13 @@ def write_task(
     checkpoints: Checkpoints,
     birth: Birth,
 ) -> Path:
-    """Keep a task, whole or not at all: its episodes' valid steps, rewards recomputed from what is stored."""
-    memory = io.BytesIO()  # not on the disk: its errors, and HDF5's own locks, stay out of HDF5
-    with h5py.File(memory, "w", libver=("v110", "v110")) as file:
-        for key, value in _header(family.name, task_set, task, birth).items():
-            file.attrs[key] = dumps(value) if isinstance(value, dict) else value
-        for name in QUALITIES:
-            group = file.create_group(name)
-            group.attrs["step"] = qualities[name].step
-            rows = _rows(family, qualities[name].episodes, task_set.params[task])
-            for field, values in rows._asdict().items():
-                _put(group, FIELDS[field], values)
-            _put(group, LENGTHS, qualities[name].episodes.valid.sum(-1).astype(np.int32))
-        group = file.create_group("checkpoints")
-        for field, values in checkpoints._asdict().items():
-            _put(group, field, np.asarray(values, dtype=np.int64 if field == "steps" else np.float64))
+    """Keep a task, whole or not at all."""
+    header = _header(family.name, task_set, task, birth)
+    image = as_image(header, family, task_set.params, qualities, checkpoints, task)
     path = task_file(folder, task)
     with write_whole(path) as part:
-        part.write_bytes(memory.getvalue())
+        part.write_bytes(image)
     return path
-
-
-def _put(group: h5py.Group, name: str, values: NDArray[Any]) -> None:
-    group.create_dataset(name, data=values, chunks=values.shape, fletcher32=True)
-
-
-def _rows(family: TaskFamily, episodes: Episodes, params: Array) -> Transitions:
-    """The valid steps of a task's episodes, one episode after another: [E, H, ...] -> [N, ...]."""
-    valid = episodes.valid
-    obs, action, reward, next_obs = (
-        field[valid].astype(np.float32)
-        for field in (episodes.obs, episodes.action, episodes.reward, episodes.next_obs)
-    )
-    rows = Transitions(obs, action, reward, next_obs, episodes.terminated[valid])
-    return rows._replace(reward=dense_reward(family, rows, params))
 
 
 def write_manifest(
@@ -169,7 +100,7 @@ def missing_tasks(folder: Path, family: TaskFamily, task_set: TaskSet, birth: Bi
         path = task_file(folder, task)
         try:
             image = path.read_bytes()
-            stored = _parse(path, image)
+            stored = parse(path, image)
         except UNREADABLE as error:
             if isinstance(error, BadInput):
                 raise
@@ -247,7 +178,7 @@ class Dataset:
         if sha256(image) != self.files[path.name]:
             raise BadInput(f"{path} is truncated or altered; {self.remedy}")
         try:
-            stored = _parse(path, image)
+            stored = parse(path, image)
         except UNREADABLE as error:
             if isinstance(error, BadInput):
                 raise
@@ -306,7 +237,7 @@ def _read_manifest(folder: Path, env: str) -> Manifest:
         raise BadInput(f"the data set {folder} {state}; run {command(env, folder)}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise _broken_manifest(folder, env, error) from error
-    raise _newer(path, written)
+    raise newer(path, written)
 
 
 def _broken_manifest(folder: Path, env: str, error: Exception) -> BadInput:
@@ -314,30 +245,3 @@ def _broken_manifest(folder: Path, env: str, error: Exception) -> BadInput:
         f"{folder / MANIFEST} is truncated or altered ({error}); delete it and run "
         f"{command(env, folder)} again: whole task files are kept"
     )
-
-
-def _parse(path: Path, image: bytes) -> StoredTask:
-    """A task file's bytes as arrays; what is not one raises one of UNREADABLE."""
-    with h5py.File(io.BytesIO(image), "r") as file:
-        header = {key: _attribute(file.attrs[key]) for key in sorted(file.attrs)}
-        if header["format"] > FORMAT:
-            raise _newer(path, header["format"])
-        qualities = {name: _parse_quality(file[name]) for name in QUALITIES}
-        checkpoints = Checkpoints(*(file["checkpoints"][name][:] for name in Checkpoints._fields))
-    for key in ("task_set", "birth"):
-        header[key] = json.loads(header[key])
-    return StoredTask(header, qualities, checkpoints)
-
-
-def _parse_quality(group: h5py.Group) -> StoredQuality:
-    transitions = Transitions(**{field: group[name][:] for field, name in FIELDS.items()})
-    return StoredQuality(int(group.attrs["step"]), transitions, group[LENGTHS][:])
-
-
-def _attribute(value: Any) -> Any:
-    """An HDF5 attribute as a plain JSON value."""
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-
-
-def _newer(path: Path, written: int) -> BadInput:
-    return BadInput(f"{path} has format {written}, newer than this program's {FORMAT}; update comrl-bench")

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from comrl.datasets.store import FIELDS, Dataset, StoredQuality, dense_reward, task_file
+from comrl.datasets.store import Dataset, task_file
+from comrl.datasets.taskfile import FIELDS, StoredEpisodes, StoredQuality, dense_reward
 from comrl.envs.family import Array, TaskFamily
 from comrl.ground.errors import BadInput
 
@@ -24,21 +25,32 @@ def _verify_task(dataset: Dataset, task: int) -> dict[str, Any]:
         qualities = dataset.read_task(task).qualities
     except BadInput as error:
         return row | {"episodes": 0, "transitions": 0, "problems": [str(error)]}
-    params = dataset.task_set.params[task]
     return row | {
         "episodes": sum(quality.lengths.size for quality in qualities.values()),
         "transitions": sum(quality.transitions.reward.size for quality in qualities.values()),
         "problems": [
             f"{path}: the {text} ({name} data); {dataset.remedy}"
             for name, quality in qualities.items()
-            for text in _problems(dataset.family, quality, params)
+            for text in _problems_of(dataset, task, quality)
         ],
     }
 
 
-def _problems(family: TaskFamily, quality: StoredQuality, params: Array) -> Iterator[str]:
-    """What is wrong with the rows of one quality; params: [P]."""
-    rows, lengths = quality.transitions, quality.lengths
+def _problems_of(dataset: Dataset, task: int, quality: StoredQuality) -> Iterator[str]:
+    """What is wrong with one quality, the visits to other tasks included."""
+    params, own = dataset.task_set.params, StoredEpisodes(quality.transitions, quality.lengths)
+    yield from _problems(dataset.family, own, params[[task]])
+    if quality.visits is not None:
+        hosts, episodes = quality.visits
+        if hosts.shape != episodes.lengths.shape or not {*hosts.tolist()} <= {*dataset.task_set.test}:
+            yield "tasks of the visits are not one test task an episode"
+        else:
+            yield from (f"visits' {text}" for text in _problems(dataset.family, episodes, params[hosts]))
+
+
+def _problems(family: TaskFamily, episodes: StoredEpisodes, params: Array) -> Iterator[str]:
+    """What is wrong with the rows of some episodes; params: [E, P], or [1, P] of one task."""
+    rows, lengths = episodes
     widths = {"obs": (family.obs_dim,), "action": (family.action_dim,), "next_obs": (family.obs_dim,)}
     count = rows.reward.size
     for field, values in rows._asdict().items():
@@ -50,8 +62,10 @@ def _problems(family: TaskFamily, quality: StoredQuality, params: Array) -> Iter
             yield f"{FIELDS[field]} are not all finite"
     if lengths.sum() != count or lengths.min() < 1 or lengths.max() > family.horizon:
         yield f"episode lengths, {lengths.min()} to {lengths.max()}, sum to {lengths.sum()} of {count} rows"
+        return
     if np.abs(rows.action).max() > 1.0:
         yield f"actions reach {np.abs(rows.action).max():.3f}, outside of [-1, 1]"
-    wrong = np.count_nonzero(dense_reward(family, rows, params) != rows.reward)
+    each = params if len(params) == 1 else np.repeat(params, lengths, 0)  # [N, P] or [1, P]
+    wrong = np.count_nonzero(dense_reward(family, rows, each) != rows.reward)
     if wrong:
         yield f"rewards are not those of {family.name} in {wrong} of {count} rows"

@@ -15,7 +15,7 @@ from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.reporting.ledger import read_cards
 from comrl.benchmark.training.job import prepare_job
 from comrl.benchmark.training.run import claimed_seeds, run_job
-from comrl.benchmark.training.several import run_all
+from comrl.benchmark.training.several import run_all, stacks_of
 from comrl.ground.errors import BadInput
 from comrl.ground.machine import Machine
 
@@ -86,6 +86,15 @@ def test_a_count_below_one_is_refused_before_anything_starts(smoke_data: Path, t
     with pytest.raises(BadInput, match="--jobs 0 must be at least 1"):
         run_all(specs("blind"), smoke_data, tmp_path, ONE, side_by_side=0)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_stack_too_large_for_the_cache_is_trained_seed_by_seed(smoke_data: Path) -> None:
+    (small,) = specs("focal")
+    job = prepare_job(small, smoke_data, CPU)
+    assert stacks_of(job) == [job]
+    large = prepare_job(small.model_copy(update={"preset": "paper"}), smoke_data, CPU)
+    assert [part.spec.seeds for part in stacks_of(large)] == [(0,), (1,)]
+    assert {part.settings_id for part in stacks_of(large)} == {large.settings_id}
 
 
 def test_a_machine_is_shared_out() -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from support.data import episodes, put_data_set
 
 from comrl.datasets.splits import find_split, load_split, relabel, splits, splits_of
-from comrl.datasets.store import QUALITIES, Dataset, dense_reward, open_dataset
+from comrl.datasets.store import Dataset, open_dataset
+from comrl.datasets.taskfile import QUALITIES, dense_reward
 from comrl.datasets.transitions import Transitions
 from comrl.envs import TaskFamily, families
 from comrl.envs.family import sparsify

@@ -23,16 +23,8 @@ from comrl.algorithms.behaviour import Behaviour
 from comrl.benchmark.commands.inspect import list_tables, verify_tables
 from comrl.benchmark.generation.generate import generate, packages
 from comrl.datasets.birth import warn_of_other_physics
-from comrl.datasets.store import (
-    QUALITIES,
-    Dataset,
-    dense_reward,
-    missing_tasks,
-    open_dataset,
-    task_file,
-    write_manifest,
-    write_task,
-)
+from comrl.datasets.store import Dataset, missing_tasks, open_dataset, task_file, write_manifest, write_task
+from comrl.datasets.taskfile import QUALITIES, dense_reward
 from comrl.datasets.verify import verify
 from comrl.envs import TaskFamily, families, find_family
 from comrl.ground.errors import BadInput
@@ -78,7 +70,7 @@ def test_round_trip(family: TaskFamily, tmp_path: Path) -> None:
     assert dataset.task_set.train == wanted.train and dataset.task_set.test == wanted.test
     np.testing.assert_array_equal(dataset.task_set.params, wanted.params)
     for task in dataset.tasks:
-        for name, (step, episodes) in qualities(family, wanted, task).items():
+        for name, (step, episodes, _) in qualities(family, wanted, task).items():
             rows, lengths = dataset.read(task, name)
             valid = episodes.valid
             np.testing.assert_array_equal(lengths, valid.sum(-1))

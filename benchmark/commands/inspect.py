@@ -11,7 +11,8 @@ import pandas as pd
 from comrl.benchmark.reporting.cards import RunCard
 from comrl.benchmark.reporting.tables import Row
 from comrl.datasets.splits import Split, splits, splits_of
-from comrl.datasets.store import MANIFEST, QUALITIES, open_dataset
+from comrl.datasets.store import MANIFEST, open_dataset
+from comrl.datasets.taskfile import QUALITIES
 from comrl.datasets.verify import verify
 from comrl.envs.family import TaskFamily, families
 from comrl.ground.errors import BadInput

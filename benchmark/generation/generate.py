@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import JsonValue
 from tqdm import tqdm
 
@@ -19,7 +20,9 @@ from comrl.algorithms.behaviour import Behaviour, Collector
 from comrl.benchmark.generation.workers import do_all
 from comrl.benchmark.protocol import Protocol, data_preset, resolve
 from comrl.datasets.birth import Birth
-from comrl.datasets.store import MANIFEST, Checkpoints, Quality, missing_tasks, write_manifest, write_task
+from comrl.datasets.store import MANIFEST, missing_tasks, write_manifest, write_task
+from comrl.datasets.taskfile import Checkpoints, Quality, Visits
+from comrl.datasets.visits import BEHAVIOURS, hosts_of
 from comrl.envs.family import TaskFamily, TaskSet, find_family
 from comrl.envs.rollout import Episodes, Policy, rollout
 from comrl.ground.errors import BadInput
@@ -45,6 +48,7 @@ class Checkpoint(NamedTuple):
     episodes: Episodes  # [S * E, H, ...]
     returns: np.ndarray  # [S]  of the stochastic policy
     deterministic: np.ndarray  # [S]
+    visits: Visits | None  # [S * V * E]  as many of every agent, some in its own task to fill up
 
 
 class Clock:
@@ -99,6 +103,11 @@ def generate(
     task_set, folder = family.task_set(), data / env
     if trainer not in TRAINERS:
         raise BadInput(f"unknown trainer {trainer!r}; choose one of {', '.join(TRAINERS)}")
+    if protocol.data.visits and not family.dynamics_differ:
+        raise BadInput(
+            f"data.visits = {protocol.data.visits} changes nothing: tasks of {env} differ in rewards alone; "
+            "leave it out"
+        )
     if protocol.behaviour.steps % protocol.behaviour.checkpoint_every:
         raise BadInput(
             "behaviour.steps must be a multiple of behaviour.checkpoint_every, or the last is lost"
@@ -195,7 +204,7 @@ def make_block(order: Block, progress: Callable[[int], object]) -> None:
         member = own.start + int(np.where(finite[:, own].all(0), returns[-1, own], -np.inf).argmax())
         curve = Checkpoints(steps, returns[:, member], deterministic[:, member])
         if task in order.missing:
-            chosen = _qualities(seen, member, curve, returns.shape[1])
+            chosen = _qualities(seen, task, member, returns.shape[1], curve)
             write_task(order.folder, family, task_set, task, chosen, curve, order.birth)
     if lost:
         raise BadInput(
@@ -220,27 +229,62 @@ def _roll(
     seeds = np.array([seed_of(task, step, episode) for task in each for episode in range(count)])
     episodes = rollout(family, np.repeat(params, count, 0), sample, seeds)
     greedy = rollout(family, params, mean, np.array([seed_of(task, step) for task in each]))
-    return Checkpoint(
-        step, episodes, episodes.reward.sum(-1).reshape(-1, count).mean(-1), greedy.reward.sum(-1)
-    )
+    returns = episodes.reward.sum(-1).reshape(-1, count).mean(-1)
+    visits = _visit(family, task_set, each, step, sample, protocol) if protocol.data.visits else None
+    return Checkpoint(step, episodes, returns, greedy.reward.sum(-1), visits)
 
 
-def _qualities(seen: list[Checkpoint], member: int, curve: Checkpoints, members: int) -> dict[str, Quality]:
+def _visit(
+    family: TaskFamily,
+    task_set: TaskSet,
+    each: NDArray[np.int64],
+    step: int,
+    sample: Policy,
+    protocol: Protocol,
+) -> Visits | None:
+    """Stochastic episodes of every agent in the test tasks that it visits.  each: [S]  the agents' tasks."""
+    found, count = hosts_of(range(family.tasks), task_set), protocol.data.visits
+    most = max(map(len, found))
+    if not most:
+        return None
+    filled = [found[task] + [task] * (most - len(found[task])) for task in each.tolist()]
+    hosts: NDArray[np.int64] = np.repeat(np.array(filled).ravel(), count)  # [S * V * E]
+    guests, number = np.repeat(each, most * count), np.tile(np.arange(count), len(each) * most)
+    seed_of = partial(derive_seed, protocol.behaviour.seed, "visits", step)
+    seeds = np.array([seed_of(*map(int, row)) for row in zip(guests, hosts, number, strict=True)])
+    return Visits(hosts, rollout(family, task_set.params[hosts], sample, seeds))
+
+
+def _qualities(
+    seen: list[Checkpoint], task: int, member: int, members: int, curve: Checkpoints
+) -> dict[str, Quality]:
     """Untrained, last, and in between the checkpoint whose return is nearest half-way, of one agent."""
     half_way = (curve.returns[0] + curve.returns[-1]) / 2
     between = slice(1, -1) if len(seen) > 2 else slice(0, None)
     medium = int(np.abs(curve.returns[between] - half_way).argmin()) + (between.start or 0)
     chosen = {"expert": seen[-1], "medium": seen[medium], "random": seen[0]}
     return {
-        name: Quality(
-            at.step,
-            Episodes(*(field.reshape(members, -1, *field.shape[1:])[member] for field in at.episodes)),
-        )
+        name: Quality(at.step, _own(at.episodes, member, members), _trips(at.visits, member, members, task))
         for name, at in chosen.items()
     }
+
+
+def _own(episodes: Episodes, member: int, members: int) -> Episodes:
+    """One agent's share of all agents' episodes."""
+    return Episodes(*(field.reshape(members, -1, *field.shape[1:])[member] for field in episodes))
+
+
+def _trips(visits: Visits | None, member: int, members: int, home: int) -> Visits | None:
+    """One agent's visits, without those that stayed at home."""
+    if visits is None:
+        return None
+    hosts, episodes = visits.hosts.reshape(members, -1)[member], _own(visits.episodes, member, members)
+    away = hosts != home
+    return Visits(hosts[away], Episodes(*(field[away] for field in episodes))) if away.any() else None
 
 
 def _bytes(family: TaskFamily, protocol: Protocol) -> int:
     """Roughly what the data set takes on the disk, qualities and all."""
     row = 4 * (2 * family.obs_dim + family.action_dim + 2)
-    return 3 * family.tasks * protocol.data.episodes * family.horizon * row + 2**20
+    visits = protocol.data.visits * BEHAVIOURS * len(family.task_set().test)
+    return 3 * (family.tasks * protocol.data.episodes + visits) * family.horizon * row + 2**20

@@ -14,7 +14,8 @@ from comrl.benchmark.reporting.cards import PortraitCard, portrait_name
 from comrl.benchmark.reporting.ledger import write_portrait
 from comrl.datasets.cards import TaskSetCard
 from comrl.datasets.splits import Split, SplitData, load_split, splits_of
-from comrl.datasets.store import QUALITIES, Dataset, StoredTask
+from comrl.datasets.store import Dataset
+from comrl.datasets.taskfile import QUALITIES, StoredTask
 from comrl.envs.family import sparsify
 from comrl.envs.rollout import best_possible
 from comrl.ground.files import locked

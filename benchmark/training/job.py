@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,13 @@ from comrl.benchmark.provenance import git_revision
 from comrl.benchmark.reporting.cards import Cost, Provenance, RunCard, run_name
 from comrl.benchmark.training.evaluate import evaluate
 from comrl.benchmark.training.online import evaluate_online
-from comrl.benchmark.training.shifted import evaluate_shifted
+from comrl.benchmark.training.shifted import Contexts, evaluate_shifted, relabelled, visited
 from comrl.datasets.cards import TaskSetCard
 from comrl.datasets.sampler import Sampler
 from comrl.datasets.splits import Split, find_split, load_split, splits_of
 from comrl.datasets.store import Dataset, open_dataset
 from comrl.datasets.transitions import Space, space_of
+from comrl.datasets.visits import load_visits, pairs_of
 from comrl.envs.family import TaskFamily, find_family
 from comrl.ground.errors import BadInput
 from comrl.ground.machine import precision
@@ -123,8 +124,13 @@ class Job:
 
     def test_shifted(self, state: State) -> pd.DataFrame:
         """Returns on the test tasks with contexts that other tasks' agents drew."""
-        sampler, radius = self.sampler(self.split), self.radius(self.split)
-        return evaluate_shifted(state, self.spec.seeds, sampler, self.family, self.dataset.task_set, radius)
+        sampler, radius, tasks = self.sampler(self.split), self.radius(self.split), self.dataset.task_set
+        contexts: Contexts = partial(relabelled, sampler, self.family, tasks, radius)
+        if self.family.dynamics_differ:
+            visits = load_visits(self.dataset, self.split, radius)
+            params = sampler.params[list(pairs_of(tasks).task)].cpu().numpy()
+            contexts = partial(visited, Sampler(visits, params, self.space, self.device))
+        return evaluate_shifted(state, self.spec.seeds, sampler, self.family, tasks, contexts)
 
     def test_online(self, state: State) -> pd.DataFrame:
         """Returns on the test tasks with contexts that the policies collect themselves."""

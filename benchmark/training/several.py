@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from typing import Any
 from comrl.benchmark.generation.workers import end_with_parent
 from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.reporting.tables import Row
-from comrl.benchmark.training.job import prepare_job, prepare_jobs
+from comrl.benchmark.training.job import Job, prepare_job, prepare_jobs
 from comrl.benchmark.training.run import run_job
 from comrl.ground.errors import BadInput
 from comrl.ground.machine import Machine, prepare
 from comrl.ground.progress import use_line
+
+FLOAT, CACHE = 4, 2**23
+"""Bytes of a number, and of a stack's widest layer beyond which seeds cost less one after another."""
 
 
 def run_all(
@@ -26,13 +30,24 @@ def run_all(
 
     All specs are checked before anything is trained.
     """
-    jobs = prepare_jobs(specs, data, prepare(machine))
     if side_by_side < 1:
         raise BadInput(f"--jobs {side_by_side} must be at least 1")
+    jobs = [part for job in prepare_jobs(specs, data, prepare(machine)) for part in stacks_of(job)]
+    specs = [job.spec for job in jobs]
     if min(side_by_side, len(jobs)) > 1:
         return _collected(_beside(specs, data, results, machine.shared_by(side_by_side), side_by_side))
     taken = (jobs.pop(0) for _ in specs)  # done, a run lets go of its data
     return _collected(partial(run_job, job, results) for job in taken)
+
+
+def stacks_of(job: Job) -> list[Job]:
+    """The job, or one of each seed where a stack of all would not stay in a processor's cache."""
+    training, seeds = job.training, job.spec.seeds
+    rows = training.meta_batch * max(training.control_batch, training.context_batch)
+    widest = max(p.shape[-1] for net in job.fresh().nets.values() for p in net.parameters())
+    if job.device.type != "cpu" or len(seeds) * rows * widest * FLOAT <= CACHE:
+        return [job]
+    return [replace(job, spec=job.spec.model_copy(update={"seeds": (seed,)})) for seed in seeds]
 
 
 def _collected(runs: Iterator[Callable[[], Row]]) -> tuple[list[Row], list[BadInput]]:

@@ -1,29 +1,30 @@
 """The third test mode, `--context shifted`: a task's context is drawn by other tasks' agents.
 
 Where tasks differ in their rewards alone this is exact and needs no rollout: another task's stored rows, with
-the rewards that the test task gives them.
+the rewards that the test task gives them.  Where they differ in their dynamics, the data hold the agents'
+visits to the test tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from comrl.algorithms.learner import State
 from comrl.benchmark.training.evaluate import embed, policy, refuse_diverged
 from comrl.datasets.sampler import Sampler
 from comrl.datasets.transitions import Context
+from comrl.datasets.visits import Pairs, pairs_of
 from comrl.envs.family import TaskFamily, TaskSet, sparsify
 from comrl.envs.rollout import rollout
-from comrl.ground.errors import BadInput
 from comrl.ground.noise import Stream, derive_seed
 
-BEHAVIOURS = 11  # a test task: its own, and others from the nearest to the farthest
+Contexts = Callable[[Pairs, int, Stream], Context]
+"""So many rows for every pair: [S, N, K, ·]."""
 
 
 def evaluate_shifted(
@@ -32,29 +33,20 @@ def evaluate_shifted(
     sampler: Sampler,
     family: TaskFamily,
     task_set: TaskSet,
-    radius: float | None,
+    contexts: Contexts,
 ) -> pd.DataFrame:
-    """Returns by whose behaviour drew the context: columns seed, task, behaviour, distance, then the scores.
-
-    BadInput where tasks differ in their dynamics.
-    """
-    if family.dynamics_differ:
-        raise BadInput(
-            f"in {family.name} tasks differ in their dynamics, so what another task's agent would meet there "
-            "is not in the data; test it with --context offline or online"
-        )
-    task = np.repeat(task_set.test, BEHAVIOURS).tolist()  # [N]
-    behaviour = np.concatenate([behaviours_of(test, task_set) for test in task_set.test]).tolist()  # [N]
+    """Returns by whose behaviour drew the context: columns seed, task, behaviour, distance, the scores."""
+    drawn = pairs_of(task_set)
     stream = Stream([derive_seed(seed, "shifted") for seed in seeds], sampler.packed.device)
-    context = shifted_contexts(state, sampler, family, task_set, (task, behaviour), radius, stream)
-    known = sampler.params[torch.tensor(task, device=stream.device)].expand(len(seeds), -1, -1)
+    context = contexts(drawn, state.training.test_context, stream)
+    known = sampler.params[torch.tensor(drawn.task, device=stream.device)].expand(len(seeds), -1, -1)
     z = embed(state, context, known)  # [S, N, Z]
 
-    pairs = [(seed, *pair) for seed in seeds for pair in zip(task, behaviour, strict=True)]
-    table = pd.DataFrame(pairs, columns=["seed", "task", "behaviour"])
+    rows = [(seed, *pair) for seed in seeds for pair in zip(*drawn, strict=True)]
+    table = pd.DataFrame(rows, columns=["seed", "task", "behaviour"])
     apart = task_set.params[table["task"]] - task_set.params[table["behaviour"]]
     table["distance"] = np.linalg.norm(apart, axis=-1)
-    starts = np.array([derive_seed(*row, "shifted") for row in pairs])
+    starts = np.array([derive_seed(*row, "shifted") for row in rows])
     played = rollout(family, task_set.params[table["task"]], policy(state, z), starts)
     refuse_diverged(played, family, table, starts)
     for score in family.scores:
@@ -62,29 +54,26 @@ def evaluate_shifted(
     return table
 
 
-def behaviours_of(task: int, task_set: TaskSet) -> NDArray[np.int64]:
-    """The tasks whose agents draw a task's contexts: itself, and others evenly by rank of distance."""
-    order = np.linalg.norm(task_set.params - task_set.params[task], axis=-1).argsort(kind="stable")
-    others = order[order != task]
-    ranks = np.linspace(0, len(others) - 1, BEHAVIOURS - 1).round().astype(int)
-    return np.concatenate([[task], others[ranks]])
+def visited(visits: Sampler, pairs: Pairs, size: int, stream: Stream) -> Context:
+    """Rows that each pair's agent met in its test task; the sampler's tasks are the pairs."""
+    each = torch.arange(len(pairs.task), device=stream.device).expand(len(stream.generators), -1)  # [S, N]
+    return visits.context(each, stream.uniform(len(pairs.task), size))
 
 
-def shifted_contexts(
-    state: State,
+def relabelled(
     sampler: Sampler,
     family: TaskFamily,
     task_set: TaskSet,
-    pairs: tuple[Sequence[int], Sequence[int]],
     radius: float | None,
+    pairs: Pairs,
+    size: int,
     stream: Stream,
 ) -> Context:
-    """Rows of each pair's behaviour task with the rewards of its test task: [S, N, K, ·]."""
-    task, behaviour = pairs
-    many, size = len(task), state.training.test_context
-    drawn_by = torch.tensor(behaviour, device=stream.device).expand(len(stream.generators), -1)  # [S, N]
-    fields = sampler.fields(drawn_by, stream.uniform(many, size))
-    return sampler.visible((*fields[:-1], context_reward(fields, family, task_set, task, radius)))
+    """Rows of each pair's behaviour task with the rewards of its test task."""
+    drawn_by = torch.tensor(pairs.behaviour, device=stream.device)  # [N]
+    uniform = stream.uniform(len(pairs.task), size)
+    fields = sampler.fields(drawn_by.expand(len(stream.generators), -1), uniform)
+    return sampler.visible((*fields[:-1], context_reward(fields, family, task_set, pairs.task, radius)))
 
 
 def context_reward(

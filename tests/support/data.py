@@ -7,15 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from comrl.datasets.store import (
-    QUALITIES,
-    Birth,
-    Checkpoints,
-    Quality,
-    missing_tasks,
-    write_manifest,
-    write_task,
-)
+from comrl.datasets.birth import Birth
+from comrl.datasets.store import missing_tasks, write_manifest, write_task
+from comrl.datasets.taskfile import QUALITIES, Checkpoints, Quality
 from comrl.envs import TaskFamily, TaskSet, find_family
 from comrl.envs.rollout import Episodes, rollout
 from comrl.ground.files import locked
