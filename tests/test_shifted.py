@@ -104,9 +104,9 @@ def test_without_visits_the_data_are_the_same_and_the_test_is_refused(
             theirs = rich.read_task(task).qualities[name]
             assert quality.visits is None
             assert all(map(np.array_equal, quality.transitions, theirs.transitions))
-    with pytest.raises(BadInput, match=r"holds no episodes of other tasks' agents.*--set data.visits=4"):
+    with pytest.raises(BadInput, match=r"holds no episodes of other tasks' agents.*--set data\.visits=4"):
         load_visits(bare, find_split("mixed"), None)
-    with pytest.raises(BadInput, match="data.visits = 1 changes nothing: tasks of sparse-point-robot"):
+    with pytest.raises(BadInput, match=r"data\.visits = 1 changes nothing: tasks of sparse-point-robot"):
         generate("sparse-point-robot", tmp_path / "no", overrides={"data.visits": 1}, **order)
 
 
