@@ -41,12 +41,12 @@ def speed_reward(obs: Array, action: Array, next_obs: Array, params: Array) -> A
     return -np.abs(speed(obs, next_obs) - params[..., 0]) - effort(action)
 
 
-def uniform_speeds() -> Array:
-    """100 speeds from the legacy generator with seed 1337, as in the authors' code: [100, 1]."""
-    return np.random.RandomState(1337).uniform(0.0, TOP_SPEED, (100, 1))
+def uniform_speeds(tasks: int) -> Array:
+    """The first speeds from the legacy generator with seed 1337, as in the authors' code: [T, 1]."""
+    return np.random.RandomState(1337).uniform(0.0, TOP_SPEED, (tasks, 1))
 
 
-VELOCITY = TaskFamily(
+SPARSE_VELOCITY = TaskFamily(
     name="sparse-cheetah-vel",
     label="Sparse-Cheetah-Vel",
     obs_dim=18,  # 8 positions, 9 velocities, the root's position
@@ -55,7 +55,7 @@ VELOCITY = TaskFamily(
     param_names=("speed",),
     train_tasks=80,
     test_tasks=20,
-    sample_params=uniform_speeds,
+    sample_params=lambda: uniform_speeds(100),
     simulator=lambda params: Physics(CHEETAH, len(params)),
     reward=speed_reward,
     scores=(DENSE,),
@@ -65,19 +65,31 @@ VELOCITY = TaskFamily(
     model_sha256=lambda: model_sha256(CHEETAH),
 )
 
+SPARSE_DIRECTION = replace(
+    SPARSE_VELOCITY,
+    name="sparse-cheetah-dir",
+    label="Sparse-Cheetah-Fwd-Back",
+    param_names=("direction",),
+    train_tasks=2,
+    test_tasks=2,
+    held_out=False,
+    sample_params=lambda: np.array([[-1.0], [1.0]]),
+    reward=direction_reward,
+    radius=6.0,  # [focalpp Table 5]
+    other_radii=(0.5,),  # the authors' code
+)
+
 FAMILIES = (
-    VELOCITY,
+    SPARSE_VELOCITY,
+    SPARSE_DIRECTION,
     replace(
-        VELOCITY,
-        name="sparse-cheetah-dir",
-        label="Sparse-Cheetah-Fwd-Back",
-        param_names=("direction",),
-        train_tasks=2,
-        test_tasks=2,
-        held_out=False,
-        sample_params=lambda: np.array([[-1.0], [1.0]]),
-        reward=direction_reward,
-        radius=6.0,  # [focalpp Table 5]
-        other_radii=(0.5,),  # the authors' code
+        SPARSE_VELOCITY,
+        name="cheetah-vel",
+        label="Cheetah-Vel",
+        train_tasks=20,
+        test_tasks=20,
+        sample_params=lambda: uniform_speeds(40),
+        radius=None,
     ),
+    replace(SPARSE_DIRECTION, name="cheetah-dir", label="Cheetah-Dir", radius=None, other_radii=()),
 )

@@ -5,6 +5,7 @@ unknown wind.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,9 +48,9 @@ def wind_reward(obs: Array, action: Array, next_obs: Array, params: Array) -> Ar
     return -np.linalg.norm(next_obs - WIND_GOAL + 0.0 * params, axis=-1)  # params only lend their shape
 
 
-def semicircle_goals() -> Array:
-    """100 goals at equal angles on the upper unit semicircle, both ends included: [100, 2]."""
-    angle = np.linspace(0.0, np.pi, 100)
+def semicircle_goals(tasks: int) -> Array:
+    """Goals at equal angles on the upper unit semicircle, both ends included: [T, 2]."""
+    angle = np.linspace(0.0, np.pi, tasks)
     return np.stack([np.cos(angle), np.sin(angle)], -1)
 
 
@@ -66,33 +67,35 @@ def towards(target: Callable[[Array], Array]) -> Callable[[Array, Array], Array]
     return lambda obs, params: np.clip((target(params) - obs) / STEP, -1.0, 1.0)
 
 
-FAMILIES = (
-    TaskFamily(
-        name="sparse-point-robot",
-        label="Sparse-Point-Robot",
-        obs_dim=2,
-        action_dim=2,
-        horizon=20,
-        param_names=("goal_x", "goal_y"),
-        train_tasks=80,
-        test_tasks=20,
-        sample_params=semicircle_goals,
-        simulator=lambda params: PointSimulator(np.zeros_like(params)),
-        reward=goal_reward,
-        scores=(
-            Score(
-                "inside",
-                "r + 1 inside the radius",
-                lambda reward: np.where(reward > RADIUS, reward + 1.0, 0.0),
-            ),
-            Score("eq35", "sparse return, eq. 35", lambda reward: sparsify(reward, RADIUS)),
-            DENSE,
+SPARSE_GOALS = TaskFamily(
+    name="sparse-point-robot",
+    label="Sparse-Point-Robot",
+    obs_dim=2,
+    action_dim=2,
+    horizon=20,
+    param_names=("goal_x", "goal_y"),
+    train_tasks=80,
+    test_tasks=20,
+    sample_params=lambda: semicircle_goals(100),
+    simulator=lambda params: PointSimulator(np.zeros_like(params)),
+    reward=goal_reward,
+    scores=(
+        Score(
+            "inside",
+            "r + 1 inside the radius",
+            lambda reward: np.where(reward > RADIUS, reward + 1.0, 0.0),
         ),
-        radius=RADIUS,
-        relabel_radius=RELABEL_RADIUS,
-        optimal_action=towards(lambda params: params),
-        heading=lambda params: params,
+        Score("eq35", "sparse return, eq. 35", lambda reward: sparsify(reward, RADIUS)),
+        DENSE,
     ),
+    radius=RADIUS,
+    relabel_radius=RELABEL_RADIUS,
+    optimal_action=towards(lambda params: params),
+    heading=lambda params: params,
+)
+
+FAMILIES = (
+    SPARSE_GOALS,
     TaskFamily(
         name="point-robot-wind",
         label="Point-Robot-Wind",
@@ -109,5 +112,16 @@ FAMILIES = (
         dynamics_differ=True,
         optimal_action=towards(lambda params: WIND_GOAL - params),
         heading=lambda params: np.broadcast_to(WIND_GOAL, params.shape),
+    ),
+    replace(
+        SPARSE_GOALS,
+        name="point-robot",
+        label="Point-Robot",
+        train_tasks=30,
+        test_tasks=10,
+        sample_params=lambda: semicircle_goals(40),
+        scores=(DENSE,),
+        radius=None,
+        relabel_radius=None,
     ),
 )

@@ -34,20 +34,24 @@ def float64() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def smoke_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Smoke data of every declared family, made by whichever test process comes first.
+def smoke_data(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """Smoke data of every family that the tests go over, made by whichever test process comes first.
 
     BENCH_TEST_DATA names a folder that keeps them from one test run to the next.
     """
+    from support.families import KINDS
+
     from comrl.benchmark.generation.generate import generate
     from comrl.envs import families
+
+    chosen = KINDS if request.config.getoption("markexpr") == "not slow" else families()
 
     own = tmp_path_factory.getbasetemp()  # spread over processes, each has one of its own below a common one
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     shared = Path(os.environ.get("BENCH_TEST_DATA", shared))
     shared.mkdir(parents=True, exist_ok=True)
     for wait in (fcntl.LOCK_NB, 0):  # first what nobody makes, then wait for the others'
-        for family in families():
+        for family in chosen:
             with (shared / f"{family.name}.lock").open("w") as lock, suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | wait)
                 # episodes of bodies are long: of their agents only the first and last are rolled out

@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from support.families import DISTINCT, each
 
 from comrl.envs import families, find_family
 from comrl.envs.family import TaskFamily, sparsify
@@ -20,7 +21,7 @@ from comrl.envs.rollout import rollout
 from comrl.ground.errors import BadInput
 
 ROOT = Path(__file__).parent.parent
-every_family = pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
+every_family = each(DISTINCT)
 pytestmark = pytest.mark.filterwarnings("ignore:.*A Box observation space m.*:UserWarning")
 
 

@@ -15,26 +15,30 @@ import pytest
 import torch
 from scipy import stats
 from support.body_oracle import World
+from support.families import DISTINCT, each
 from support.golden_rollouts import FILE, golden
 
 from comrl.benchmark.generation import generate
 from comrl.benchmark.protocol import resolve
 from comrl.datasets.birth import Birth
 from comrl.datasets.store import task_file
-from comrl.envs import TaskFamily, families, walker
+from comrl.envs import TaskFamily, families, find_family
 from comrl.envs.ant import ANT
 from comrl.envs.cheetah import CHEETAH
 from comrl.envs.family import Array
+from comrl.envs.hopper import HOPPER
 from comrl.envs.physics import Body, Physics, compiled
+from comrl.envs.randomised import BASES
 from comrl.envs.walker import WALKER
 from comrl.ground import machine
 from comrl.ground.errors import BadInput
 
 SIMULATED = [family for family in families() if family.model_sha256]
-every_family = pytest.mark.parametrize("family", SIMULATED, ids=lambda family: family.name)
-every_body = pytest.mark.parametrize("body", [CHEETAH, ANT, WALKER], ids=lambda body: body.asset)
-falling = pytest.mark.parametrize(
-    "family", [f for f in SIMULATED if f.simulator(f.sample_params()[:1]).body.fell], ids=lambda f: f.name
+every_family = each(DISTINCT, SIMULATED)
+every_body = pytest.mark.parametrize("body", [CHEETAH, ANT, WALKER, HOPPER], ids=lambda body: body.asset)
+falling = each(DISTINCT, [f for f in SIMULATED if f.simulator(f.sample_params()[:1]).body.fell])
+randomised = pytest.mark.parametrize(
+    ("name", "tasks", "body"), [("walker-2d-params", 25, WALKER), ("hopper-params", 40, HOPPER)]
 )
 WORLDS = 5
 
@@ -137,41 +141,75 @@ def test_models_are_those_of_the_paper() -> None:
     assert set(ant.actuator_gear[:, 0]) == {150.0} and set(two_legs.actuator_gear[:, 0]) == {100.0}
 
 
-def test_a_walkers_fields_are_its_own_and_the_model_stays_as_it_is() -> None:
-    model = compiled(WALKER)[0]
-    before = {name: getattr(model, name).copy() for name in walker.BASES}
-    family = next(family for family in SIMULATED if family.name == "walker-2d-params")
+def test_the_hopper_has_the_fields_time_step_and_its_grip() -> None:
+    """rand_param_envs, which PEARL and its successors share: 0.004 where gymnasium has 0.002."""
+    model = compiled(HOPPER)[0]
+    assert (model.opt.timestep, HOPPER.dt) == (0.004, pytest.approx(0.016))
+    assert model.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4
+    assert set(model.actuator_gear[:, 0]) == {200.0}
+    assert (model.geom("foot_geom").friction[0], model.geom("leg_geom").friction[0]) == (2.0, 0.9)
+    assert len(find_family("hopper-params").param_names) == 5 + 15 + 15 + 6
+
+
+@randomised
+def test_a_tasks_fields_are_its_own_and_the_model_stays_as_it_is(name: str, tasks: int, body: Body) -> None:
+    model = compiled(body)[0]
+    before = {field: getattr(model, field).copy() for field in BASES}
+    family = find_family(name)
     params = some_tasks(family)
     worlds = family.simulator(params)
     play(worlds, random_actions(family, 3))
     names = iter(family.param_names)
     for n in range(WORLDS):
         own, at = worlds.batch.get_model(n), iter(params[n].tolist())
-        for name, base in (
+        for field, base in (
             ("body_mass", 1.5),
             ("body_inertia", 1.5),
             ("geom_friction", 1.5),
             ("dof_damping", 1.3),
         ):
-            for now, then in zip(getattr(own, name).flat, before[name].flat, strict=True):
+            for now, then in zip(getattr(own, field).flat, before[field].flat, strict=True):
                 assert now == then * float(np.float32(math.pow(base, next(at))))
-                assert n > 0 or next(names).startswith(f"{name} ")
+                assert n > 0 or next(names).startswith(f"{field} ")
         assert next(at, None) is None
-    for name, then in before.items():
-        np.testing.assert_array_equal(getattr(model, name), then)
+    for field, then in before.items():
+        np.testing.assert_array_equal(getattr(model, field), then)
 
 
-def test_walkers_tasks_are_25_stored_draws() -> None:
-    family = next(family for family in SIMULATED if family.name == "walker-2d-params")
+@randomised
+def test_the_tasks_are_stored_draws(name: str, tasks: int, body: Body) -> None:
+    family = find_family(name)
     params = family.sample_params()
-    assert params.shape[0] == 25 and np.abs(params).max() <= 3
+    assert params.shape[0] == tasks and np.abs(params).max() <= 3
     assert stats.kstest(params.ravel(), stats.uniform(-3, 6).cdf).pvalue > 0.01
     assert len(set(family.param_names)) == len(family.param_names)
 
 
 def test_speeds_are_the_authors() -> None:
-    family = next(family for family in SIMULATED if family.name == "sparse-cheetah-vel")
-    np.testing.assert_allclose(family.sample_params()[:5, 0], [0.786, 0.476, 0.834, 1.378, 0.963], atol=5e-4)
+    for name in ("sparse-cheetah-vel", "cheetah-vel"):
+        first = find_family(name).sample_params()[:5, 0]
+        np.testing.assert_allclose(first, [0.786, 0.476, 0.834, 1.378, 0.963], atol=5e-4)
+
+
+def test_directions_are_uniform_on_the_circle() -> None:
+    params = find_family("ant-dir").sample_params()
+    assert params.shape == (40, 2)
+    np.testing.assert_allclose(np.hypot(*params.T), 1.0, rtol=1e-6)
+    np.testing.assert_array_equal(params, params.astype(np.float32))  # alike on every processor
+    turns = np.arctan2(params[:, 1], params[:, 0]) / (2 * np.pi) % 1.0
+    assert stats.kstest(turns, stats.uniform.cdf).pvalue > 0.01
+    assert len(np.unique(np.floor(4 * turns))) == 4
+
+
+def test_dense_contexts_alone_tell_a_family_from_its_sparse_sibling() -> None:
+    """Same physics, reward and behaviour agents; where tasks are fewer they are the sibling's first."""
+    for dense, sparse in (("cheetah-dir", "sparse-cheetah-dir"), ("cheetah-vel", "sparse-cheetah-vel")):
+        plain, other = find_family(dense), find_family(sparse)
+        assert plain.radius is None and other.radius is not None
+        assert (plain.reward, plain.simulator) == (other.reward, other.simulator)
+        np.testing.assert_array_equal(plain.sample_params(), other.sample_params()[: plain.tasks])
+        blocks = (replace(resolve("lite", name).behaviour, block=1) for name in (dense, sparse))
+        assert next(blocks) == next(blocks)
 
 
 # --- starts and falls
@@ -182,10 +220,11 @@ def test_starts_have_the_papers_noise(body: Body) -> None:
     worlds = Physics(body, 300)
     worlds.reset(np.arange(300))
     moved, speed = worlds.qpos - worlds.model.qpos0, worlds.qvel.copy()
-    size = 0.005 if body is WALKER else 0.1
+    stands = body in (WALKER, HOPPER)
+    size = 0.005 if stands else 0.1
     assert size * 0.95 < np.abs(moved).max() <= size * (1 + 1e-9)
     assert stats.kstest(moved.ravel(), stats.uniform(-size, 2 * size).cdf).pvalue > 0.01
-    law = stats.uniform(-size, 2 * size) if body is WALKER else stats.norm(0, 0.1)
+    law = stats.uniform(-size, 2 * size) if stands else stats.norm(0, 0.1)
     assert stats.kstest(speed.ravel(), law.cdf).pvalue > 0.01
     worlds.reset(np.arange(300))
     np.testing.assert_array_equal(worlds.qvel, speed)
@@ -213,7 +252,8 @@ def test_the_fallen_lie_still_until_reset_and_their_neighbours_go_on(family: Tas
     undisturbed, _ = play(family.simulator(params), actions)
     worlds = family.simulator(params)
     worlds.reset(np.arange(WORLDS))
-    worlds.qpos[2, worlds.body.root] = 5.0  # high above where a torso may be
+    root = worlds.body.root
+    worlds.qpos[2, root : root + 2] = 5.0  # high above where a torso may be, and turned over
     lying, others = None, [0, 1, 3, 4]
     for step, action in enumerate(actions):
         obs, fell = worlds.step(action)
@@ -226,11 +266,11 @@ def test_the_fallen_lie_still_until_reset_and_their_neighbours_go_on(family: Tas
     np.testing.assert_array_equal(worlds.step(actions[0])[0][2], undisturbed[1, 2])
 
 
-def test_walkers_fall_within_an_episode_and_cheetahs_never() -> None:
+def test_walkers_and_hoppers_fall_within_an_episode_and_cheetahs_never() -> None:
     for family in SIMULATED:
         _, falls = play(family.simulator(some_tasks(family)), random_actions(family, 200))
         assert (falls.sum(0) <= 1).all()
-        if family.name.startswith("walker"):
+        if family.name.endswith("-params"):
             assert falls.any(0).all()
         if "cheetah" in family.name:
             assert not falls.any()
@@ -284,7 +324,7 @@ class Fragile(Physics):
 def test_a_task_that_diverges_is_named_and_its_neighbours_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cheetah = replace(next(f for f in SIMULATED if f.name == "sparse-cheetah-dir"), horizon=10)
+    cheetah = replace(find_family("sparse-cheetah-dir"), horizon=10)
     numbers = {"steps": 40, "warmup_steps": 10, "checkpoint_every": 20, "seed": 4, "worlds": 2}
     protocol = resolve("smoke", cheetah.name, {f"behaviour.{name}": value for name, value in numbers.items()})
     birth = Birth("smoke", "stacked", 4, {}, {}, "model")

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.families import pairs
 from support.runs import CPU
 
-from comrl.algorithms.algorithm import Training, algorithms, find_algorithm
+from comrl.algorithms.algorithm import Training, find_algorithm
 from comrl.algorithms.attention import Attention
 from comrl.algorithms.encoders import GaussianProduct
 from comrl.benchmark.commands.cli import main
@@ -53,15 +54,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("results")
 
 
-EVERYWHERE = {"focalpp", "mbml", "oracle"}  # the rest run on the first family, elsewhere when slow
-PAIRS = [
-    pytest.param(f.name, a.name, marks=() if not n or a.name in EVERYWHERE else pytest.mark.slow)
-    for n, f in enumerate(families())
-    for a in algorithms()
-]
-
-
-@pytest.mark.parametrize(("env", "algo"), PAIRS)
+@pairs(everywhere={"focalpp", "mbml", "oracle"})
 def test_every_algorithm_runs_on_every_family(env: str, algo: str, smoke_data: Path, results: Path) -> None:
     row = run(spec(env, algo), smoke_data, results, CPU)
     ledger = read_ledger(results)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from support.families import KINDS, each
 from support.runs import CPU, random_split, shared
 
 from comrl.benchmark.protocol import RunSpec
@@ -16,7 +17,7 @@ from comrl.datasets.sampler import Sampler
 from comrl.datasets.splits import load_split, splits_of
 from comrl.datasets.store import open_dataset
 from comrl.datasets.transitions import MetaBatch, Space
-from comrl.envs import families, find_family
+from comrl.envs import TaskFamily, families
 from comrl.envs.family import sparsify
 from comrl.ground.errors import BadInput
 from comrl.ground.noise import Stream
@@ -139,9 +140,6 @@ def test_the_next_observation_is_visible_only_where_asked_for(shown: bool) -> No
     assert len(batch.query.fields) == 3 + shown
 
 
-every_env = pytest.mark.parametrize("env", [family.name for family in families()])
-
-
 def job_of(env: str, data: Path, split: str = "mixed", **training: object) -> Job:
     """A smoke run with some of its training numbers changed."""
     overrides = {f"training.{name}": value for name, value in training.items()}
@@ -157,12 +155,11 @@ def batch_of(job: Job, seed: int = 1) -> MetaBatch:
     )
 
 
-@every_env
-def test_every_split_of_every_family_shows_the_right_reward(env: str, smoke_data: Path) -> None:
+@each(KINDS)
+def test_every_split_of_every_family_shows_the_right_reward(family: TaskFamily, smoke_data: Path) -> None:
     """Control learns from dense rewards of its own task; the context's are eq. 35 of the same rows."""
-    family = find_family(env)
     for split in splits_of(family):
-        job = job_of(env, smoke_data, split.name, sees_position=True)
+        job = job_of(family.name, smoke_data, split.name, sees_position=True)
         batch = batch_of(job)
         assert (batch.query.next_obs is not None) == family.dynamics_differ
         params = job.dataset.task_set.params[batch.task[0].numpy()]  # [M, P]
@@ -180,10 +177,10 @@ def test_every_split_of_every_family_shows_the_right_reward(env: str, smoke_data
         np.testing.assert_allclose(shown[..., 0], expected, rtol=1e-5, atol=1e-4)
 
 
-@every_env
-def test_the_position_is_seen_only_where_asked_for(env: str, smoke_data: Path) -> None:
+@each(KINDS)
+def test_the_position_is_seen_only_where_asked_for(family: TaskFamily, smoke_data: Path) -> None:
     """The same rows, in context and control, without their last numbers and otherwise alike."""
-    family = find_family(env)
+    env = family.name
     shown, cut = (batch_of(job_of(env, smoke_data, sees_position=sees)) for sees in (True, False))
     for whole, part in ((shown.query, cut.query), (shown.key, cut.key), (shown.rows, cut.rows)):
         for name, there, here in zip(whole._fields, whole, part, strict=True):
@@ -196,9 +193,11 @@ def test_the_position_is_seen_only_where_asked_for(env: str, smoke_data: Path) -
     assert job_of(env, smoke_data, sees_position=True).space.obs == family.obs_dim
 
 
-@every_env
-def test_a_radius_of_the_run_changes_the_contexts_reward_and_the_id(env: str, smoke_data: Path) -> None:
-    family = find_family(env)
+@each(KINDS)
+def test_a_radius_of_the_run_changes_the_contexts_reward_and_the_id(
+    family: TaskFamily, smoke_data: Path
+) -> None:
+    env = family.name
     plain = job_of(env, smoke_data)
     assert plain.radius(plain.split) == family.radius
     if family.radius is None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.data import episodes, put_data_set
+from support.families import KINDS, DISTINCT, each
 
 from comrl.datasets.splits import find_split, load_split, relabel, splits, splits_of
 from comrl.datasets.store import Dataset, open_dataset
@@ -16,19 +20,25 @@ from comrl.envs import TaskFamily, families
 from comrl.envs.family import sparsify
 from comrl.ground.errors import BadInput
 
-every_family = pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
+every_family = each(KINDS)
 pooled = pytest.mark.parametrize(
     "family", [f for f in families() if f.relabel_radius is not None], ids=lambda family: family.name
 )
-PAIRS = [(family, split) for family in families() for split in splits_of(family)]
+
+
+Datasets = Callable[[TaskFamily], Dataset]
 
 
 @pytest.fixture(scope="module")
-def datasets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> Datasets:
     data = tmp_path_factory.mktemp("data")
-    for family in families():
+
+    @cache
+    def made(family: TaskFamily) -> Dataset:
         put_data_set(data, family)
-    return {family.name: open_dataset(data, family.name) for family in families()}
+        return open_dataset(data, family.name)
+
+    return made
 
 
 def own_rows(dataset: Dataset, task: int, qualities: tuple[str, ...]) -> Transitions:
@@ -45,11 +55,11 @@ def as_rows(rows: Transitions) -> list[bytes]:
 
 @every_family
 def test_data_are_the_qualities_of_the_split(
-    datasets: dict[str, Dataset], family: TaskFamily, subtests: pytest.Subtests
+    datasets: Datasets, family: TaskFamily, subtests: pytest.Subtests
 ) -> None:
     for split in (split for split in splits_of(family) if not split.relabel):
         with subtests.test(split.name):
-            dataset = datasets[family.name]
+            dataset = datasets(family)
             data = load_split(dataset, split, seed=0)
             assert len(set(data.count)) > 1 or len(dataset.tasks) == 1  # padding is exercised
             for task in dataset.tasks:
@@ -61,11 +71,11 @@ def test_data_are_the_qualities_of_the_split(
 
 @every_family
 def test_only_the_context_reward_is_sparsified(
-    datasets: dict[str, Dataset], family: TaskFamily, subtests: pytest.Subtests
+    datasets: Datasets, family: TaskFamily, subtests: pytest.Subtests
 ) -> None:
     for split in splits_of(family):
         with subtests.test(split.name):
-            data = load_split(datasets[family.name], split, seed=0)
+            data = load_split(datasets(family), split, seed=0)
             assert data.radius == (family.relabel_radius if split.relabel else family.radius)
             assert data.context_reward.dtype == np.float32
             for task, count in enumerate(data.count):
@@ -77,8 +87,8 @@ def test_only_the_context_reward_is_sparsified(
                 assert not data.context_reward[task, count:].any()
 
 
-def test_mixed_is_all_qualities_one_after_another(datasets: dict[str, Dataset]) -> None:
-    dataset = next(iter(datasets.values()))
+def test_mixed_is_all_qualities_one_after_another(datasets: Datasets) -> None:
+    dataset = datasets(KINDS[0])
     mixed = load_split(dataset, find_split("mixed"))
     parts = [load_split(dataset, find_split(name)) for name in QUALITIES]
     np.testing.assert_array_equal(mixed.count, sum(part.count for part in parts))
@@ -91,10 +101,8 @@ def test_mixed_is_all_qualities_one_after_another(datasets: dict[str, Dataset]) 
 
 
 @pooled
-def test_every_task_gets_the_same_pool_with_its_own_rewards(
-    datasets: dict[str, Dataset], family: TaskFamily
-) -> None:
-    dataset = datasets[family.name]
+def test_every_task_gets_the_same_pool_with_its_own_rewards(datasets: Datasets, family: TaskFamily) -> None:
+    dataset = datasets(family)
     split = find_split("relabeled", family)
     data = load_split(dataset, split, pool_per_task=60, seed=3)
     assert set(data.count) == {60} and data.transitions.reward.shape == (len(dataset.tasks), 60)
@@ -107,10 +115,8 @@ def test_every_task_gets_the_same_pool_with_its_own_rewards(
 
 
 @pooled
-def test_the_pool_is_drawn_without_replacement_from_all_tasks(
-    datasets: dict[str, Dataset], family: TaskFamily
-) -> None:
-    dataset = datasets[family.name]
+def test_the_pool_is_drawn_without_replacement_from_all_tasks(datasets: Datasets, family: TaskFamily) -> None:
+    dataset = datasets(family)
     split = find_split("relabeled", family)
     everything = sorted(
         row for task in dataset.tasks for row in as_rows(own_rows(dataset, task, split.qualities))
@@ -127,7 +133,7 @@ def test_the_pool_is_drawn_without_replacement_from_all_tasks(
 
 
 @given(
-    family=st.sampled_from(families()),
+    family=st.sampled_from(DISTINCT),
     task=st.integers(0, 10**6),
     other=st.integers(0, 10**6),
     seed=st.integers(0, 10**6),
@@ -153,8 +159,8 @@ def test_relabelling_to_its_own_task_is_the_identity(
 
 
 @every_family
-def test_relabelling_broadcasts_over_tasks(datasets: dict[str, Dataset], family: TaskFamily) -> None:
-    dataset = datasets[family.name]
+def test_relabelling_broadcasts_over_tasks(datasets: Datasets, family: TaskFamily) -> None:
+    dataset = datasets(family)
     rows, params = dataset.read(0, "random")[0], dataset.task_set.params
     every = relabel(family, rows, params[:, None])
     for task in dataset.tasks:
@@ -162,13 +168,13 @@ def test_relabelling_broadcasts_over_tasks(datasets: dict[str, Dataset], family:
             np.testing.assert_array_equal(field[task], one)
 
 
-def test_unknown_splits_are_refused_with_a_suggestion(datasets: dict[str, Dataset]) -> None:
+def test_unknown_splits_are_refused_with_a_suggestion(datasets: Datasets) -> None:
     assert [split.name for split in splits()][:5] == ["expert", "medium", "random", "mixed", "relabeled"]
     with pytest.raises(BadInput, match="did you mean 'mixed'"):
         find_split("mxied")
-    for family in families():
+    for family in KINDS:
         if family.relabel_radius is None:
             with pytest.raises(BadInput, match=f"split of {family.name}"):
                 find_split("relabeled", family)
             with pytest.raises(BadInput, match=f"{family.name} has no relabeled split; choose one of expert"):
-                load_split(datasets[family.name], find_split("relabeled"))
+                load_split(datasets(family), find_split("relabeled"))

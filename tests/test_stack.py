@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy import stats
 from support.compare import of_member
+from support.families import KINDS, each
 from support.runs import CPU, begin, random_sampler
 from torch import nn
 
@@ -18,7 +19,7 @@ from comrl.algorithms.behaviour import Behaviour, Collector
 from comrl.algorithms.learner import State, update
 from comrl.algorithms.stack import Ensemble, StackedLinear, StackedMLP, adam, minimise, polyak
 from comrl.benchmark.protocol import resolve
-from comrl.envs import TaskFamily, families, find_family
+from comrl.envs import TaskFamily, find_family
 from comrl.envs.physics import compiled
 from comrl.envs.walker import WALKER, fell
 from comrl.ground.noise import Stream, derive_seed
@@ -61,10 +62,7 @@ def behaviour(family: TaskFamily, **changes: int) -> Behaviour:
     return replace(resolve("smoke", family.name).behaviour, **(usual | changes))
 
 
-every_family = pytest.mark.parametrize("family", families(), ids=lambda f: f.name)
-
-
-@every_family
+@each(KINDS)
 def test_agents_of_all_tasks_are_each_agent_alone(family: TaskFamily, subtests: pytest.Subtests) -> None:
     """Bit for bit while actions are random; after some updates to what float32 and the bodies make of it."""
     for worlds in (1, 3):

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from support.data import BIRTH, checkpoints, put_data_set, put_task, qualities, small_task_set
+from support.families import KINDS, each
 
 from comrl.algorithms.behaviour import Behaviour
 from comrl.benchmark.commands.inspect import list_tables, verify_tables
@@ -29,7 +30,6 @@ from comrl.datasets.verify import verify
 from comrl.envs import TaskFamily, families, find_family
 from comrl.ground.errors import BadInput
 
-every_family = pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
 FAMILY = find_family("sparse-point-robot")
 REMEDY = rf"delete it and run `bench generate-data --env {FAMILY.name} .*writes only what is missing"
 
@@ -62,7 +62,7 @@ def refused(data: Path, *names: str) -> str:
     return str(error.value)
 
 
-@every_family
+@each(KINDS)
 def test_round_trip(family: TaskFamily, tmp_path: Path) -> None:
     put_data_set(tmp_path, family)
     dataset, wanted = open_dataset(tmp_path, family.name, check=True), small_task_set(family)
@@ -84,7 +84,7 @@ def test_round_trip(family: TaskFamily, tmp_path: Path) -> None:
             np.testing.assert_array_equal(stored, given)
 
 
-@every_family
+@each(KINDS)
 def test_stored_rewards_are_reproduced_exactly(family: TaskFamily, tmp_path: Path) -> None:
     put_data_set(tmp_path, family)
     dataset = open_dataset(tmp_path, family.name)

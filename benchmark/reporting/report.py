@@ -16,6 +16,7 @@ from comrl.benchmark.reporting import tables
 from comrl.benchmark.reporting.cautions import cautions
 from comrl.benchmark.reporting.figures import SECTIONS, Absent, Figure, style
 from comrl.benchmark.reporting.figures.views import (
+    beyond_the_paper,
     entries,
     headline_split,
     method_labels,
@@ -147,6 +148,7 @@ def _page(ledger: Ledger, made: list[Made], absent: Mapping[Figure, Absent | Non
         cautions=cautions(ledger),
         birth=birth(ledger),
         held_out=nothing_held_out(ledger) or "No test task is among the training tasks.",
+        beyond=beyond_the_paper(ledger),
     )
 
 
@@ -197,10 +199,14 @@ def missing_figures(ledger: Ledger, absent: Mapping[Figure, Absent | None]) -> l
 
 
 def missing_runs(ledger: Ledger) -> list[tuple[str, str]]:
-    """Environment and command wherever the headline or the relabeled split lacks algorithms."""
+    """Environment and command wherever the headline or the relabeled split lacks algorithms.
+
+    Environments that are not in the paper are asked for where there are runs of them.
+    """
     report = paper()["report"]
     wanted = dict.fromkeys([*paper()["algorithms"], *(entry.first.algo for entry in entries(ledger))])
-    places = [(family.name, report["headline_split"]) for family in families()]
+    asked = {*paper()["environments"], *(run.env for run in ledger.runs)}
+    places = [(family.name, report["headline_split"]) for family in families() if family.name in asked]
     places += [(env, report["relabeled_split"]) for env in _known(report["relabeled_environments"])]
     found = []
     for env, split in places:

@@ -8,11 +8,11 @@ from matplotlib.ticker import EngFormatter
 from comrl.benchmark.reporting.figures import Figure, style
 from comrl.benchmark.reporting.figures.views import (
     Entry,
+    about_environments,
     best_possible,
     by_setting,
     entries,
     headline_split,
-    nothing_held_out,
     of_role,
     paper,
     return_label,
@@ -85,7 +85,7 @@ FIGURES = (
         kind="figure",
         make=headline_curves,
         caption=HOW,
-        note=nothing_held_out,
+        note=about_environments,
         section="Learning",
         needs="bench run --env {envs} --algo {algos}",
     ),

@@ -9,7 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
 from comrl.benchmark.reporting.figures import Figure, style
-from comrl.benchmark.reporting.figures.views import nothing_held_out, portraits, return_label, splits_in_order
+from comrl.benchmark.reporting.figures.views import (
+    about_environments,
+    portraits,
+    return_label,
+    splits_in_order,
+)
 from comrl.benchmark.reporting.ledger import Ledger, Portrait
 
 SPLIT_COLOURS = ("#0072B2", "#E69F00", "#888888", "#CC79A7")
@@ -160,7 +165,7 @@ FIGURES = (
         caption="Return of the data's episodes under the headline score, tasks in the order of their first "
         "parameter: median and quartiles over the episodes of every task. A split that is made of the "
         "others is left out. Marks below: test tasks.",
-        note=nothing_held_out,
+        note=about_environments,
         section="Data",
         needs="bench generate-data --env {envs}",
     ),

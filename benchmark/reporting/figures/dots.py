@@ -9,11 +9,11 @@ from comrl.benchmark.reporting import metrics
 from comrl.benchmark.reporting.figures import Figure, style
 from comrl.benchmark.reporting.figures.views import (
     Entry,
+    about_environments,
     best_possible,
     by_setting,
     entries,
     headline_split,
-    nothing_held_out,
     return_label,
     split_rank,
 )
@@ -76,7 +76,7 @@ FIGURES = (
         "interquartile mean over seeds × tasks, on its 95 % intervals (thick: stratified bootstrap; thin: "
         "whole seeds). The two can differ, as one averages all tasks and the other their middle half. "
         "Vertical line: best possible mean.",
-        note=nothing_held_out,
+        note=about_environments,
         needs="bench run --env {envs} --algo {algos}",
     ),
 )

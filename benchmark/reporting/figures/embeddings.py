@@ -13,10 +13,10 @@ from comrl.benchmark.reporting import metrics
 from comrl.benchmark.reporting.figures import Figure, style
 from comrl.benchmark.reporting.figures.views import (
     Entry,
+    about_environments,
     by_setting,
     entries,
     headline_split,
-    nothing_held_out,
     published,
     report_entries,
 )
@@ -160,7 +160,7 @@ FIGURES = (
         "distances along the first task parameter (or all, where there are fewer), training and test tasks "
         "alike; first seed. t-SNE distances between clusters mean nothing: read whether points of one task "
         "lie together.",
-        note=nothing_held_out,
+        note=about_environments,
         section="Task embeddings",
         needs="bench run --env {envs} --algo {algos}",
     ),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from comrl.benchmark.reporting.drawing import REMEDY, draw_films
 from comrl.benchmark.reporting.figures import Absent, Figure, style
-from comrl.benchmark.reporting.figures.views import Entry, entries, headline_split, nothing_held_out, paper
+from comrl.benchmark.reporting.figures.views import Entry, about_environments, entries, headline_split, paper
 from comrl.benchmark.reporting.ledger import Ledger
 from comrl.envs.family import TaskFamily, families
 
@@ -104,7 +104,7 @@ FIGURES = (
         "offline context of the training split, in the test tasks with the lowest and the highest first "
         "parameter, from the start to the fall or the horizon. The camera goes with the body; x is where it "
         "is along the track.",
-        note=nothing_held_out,
+        note=about_environments,
         section="Learning",
         needs="bench run --env {envs} --algo {algos}",
     ),

@@ -6,7 +6,7 @@ import pandas as pd
 
 from comrl.benchmark.reporting import metrics
 from comrl.benchmark.reporting.figures import Figure
-from comrl.benchmark.reporting.figures.views import entries, nothing_held_out
+from comrl.benchmark.reporting.figures.views import about_environments, entries
 from comrl.benchmark.reporting.ledger import EPISODES, FROM_PRIOR, Ledger
 from comrl.benchmark.reporting.tables import interval, mean_std, once
 
@@ -54,7 +54,7 @@ FIGURES = (
         "prior (a standard normal where embeddings are Gaussian, else the embedding of a random training "
         "task), then with the task inferred from all that the trial has seen. Headline score, mean (standard "
         "deviation over seeds). Not comparable with tables of offline contexts.",
-        note=nothing_held_out,
+        note=about_environments,
         section="Results",
         needs="bench run --env {envs} --algo {algos} --context online",
     ),

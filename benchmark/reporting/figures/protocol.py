@@ -11,10 +11,10 @@ from pydantic import JsonValue
 from comrl.benchmark.reporting.figures import Figure
 from comrl.benchmark.reporting.figures.views import (
     Entry,
+    about_environments,
     by_setting,
     entries,
     headline_split,
-    nothing_held_out,
     paper,
     portrait_of,
     published,
@@ -65,18 +65,22 @@ def hyperparameters(ledger: Ledger) -> pd.DataFrame | None:
         groups.setdefault(name, []).append(entry)
     if not groups:
         return None
+    printed = {told["group"] for told in paper()["environments"].values()}
     rows, named = [], set()
     for line in paper()["table6"]:
         named |= {key.removeprefix("training.") for key in line["key"]}
         row: dict[str, Any] = {"setting": line["label"]}
         for group, members in groups.items():
             row[group] = _values(ledger, members, line["key"])
-            row[f"{group}, paper"] = plain(line.get(group))
+            if group in printed:
+                row[f"{group}, paper"] = plain(line.get(group))
         rows.append(row)
     for key in dict.fromkeys(key for run in ledger.runs for key in run.card.training if key not in named):
         row = {"setting": PLAIN_LABELS.get(key, key.replace("_", " "))}
         for group, members in groups.items():
-            row[group], row[f"{group}, paper"] = _values(ledger, members, [f"training.{key}"]), NONE
+            row[group] = _values(ledger, members, [f"training.{key}"])
+            if group in printed:
+                row[f"{group}, paper"] = NONE
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -169,7 +173,7 @@ FIGURES = (
         caption="Tasks and goal radius (in units of reward; none: dense context) of every training set. "
         "The split into training and test tasks is drawn once and is the same for every algorithm and "
         "seed.",
-        note=nothing_held_out,
+        note=about_environments,
         section="Protocol",
         needs="bench run --env {envs}",
     ),

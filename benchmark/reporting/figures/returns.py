@@ -9,11 +9,11 @@ from comrl.benchmark.reporting import metrics
 from comrl.benchmark.reporting.figures import Figure
 from comrl.benchmark.reporting.figures.views import (
     Entry,
+    about_environments,
     best_possible,
     by_setting,
     entries,
     headline_split,
-    nothing_held_out,
     of_role,
     portrait_of,
     published,
@@ -217,7 +217,7 @@ FIGURES = (
         caption="Headline score on test tasks, mean (standard deviation over seeds), the paper's "
         "Table 1 under it. The upper yardstick knows the task, the lower one nothing of it: what inference "
         "is worth lies between.",
-        note=nothing_held_out,
+        note=about_environments,
         section="Summary",
         needs="bench run --env {envs} --algo {algos}",
     ),
@@ -229,7 +229,7 @@ FIGURES = (
         show=show_returns,
         caption=STATISTICS + " Best possible: the exact optimum of the same test tasks. Behaviour data: "
         "the return of the episodes that the context is drawn from. The paper's column is its Table 1.",
-        note=nothing_held_out,
+        note=about_environments,
         needs="bench run --env {envs} --algo {algos}",
     ),
     Figure(

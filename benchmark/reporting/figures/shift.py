@@ -7,9 +7,9 @@ import pandas as pd
 from comrl.benchmark.reporting.figures import Figure
 from comrl.benchmark.reporting.figures.views import (
     Entry,
+    about_environments,
     entries,
     headline_split,
-    nothing_held_out,
     published,
 )
 from comrl.benchmark.reporting.ledger import Ledger
@@ -73,7 +73,7 @@ FIGURES = (
         "trained on; in parentheses the drop against the training split's own context (negative: a gain). "
         f"The paper's Tables 3 and 4 beside ours; rows trained on {headline_split()} data are those of "
         "Table 1.",
-        note=nothing_held_out,
+        note=about_environments,
         section="Distribution shift",
         needs="{shift_commands}",
     ),

@@ -185,18 +185,40 @@ def best_possible(ledger: Ledger, env: str, score: str) -> Array | None:
     return portrait.arrays[f"best_{score}"][list(portrait.card.task_set.test)]
 
 
+def about_environments(ledger: Ledger) -> str:
+    """What to know of this ledger's environments: where nothing is held out, and which the paper lacks."""
+    return f"{nothing_held_out(ledger)} {beyond_the_paper(ledger)}".strip()
+
+
 def nothing_held_out(ledger: Ledger) -> str:
     """A sentence on environments whose test tasks are the training tasks; nothing where there are none."""
-    cards: dict[str, RunCard | PortraitCard] = {run.env: run.card for run in ledger.runs}
-    cards |= {portrait.env: portrait.card for portrait in ledger.portraits}
-    sets = {env: card.task_set for env, card in cards.items()}
+    sets = {env: card.task_set for env, card in _cards(ledger).items()}
     same = [env for env, tasks in sets.items() if {*tasks.train} >= {*tasks.test}]
     if not same:
         return ""
-    same.sort(key=lambda env: _rank_in(env, paper()["environments"]))
-    labels = " and ".join(cards[env].env_label for env in same)
     like = ", as in the paper" if all(env in paper()["environments"] for env in same) else ""
+    labels = " and ".join(_in_print(ledger, same))
     return f"In {labels} the test tasks are the training tasks{like}: nothing is held out there."
+
+
+def beyond_the_paper(ledger: Ledger) -> str:
+    """A sentence that names the environments that are not in the paper; nothing where there are none."""
+    others = [env for env in _cards(ledger) if env not in paper()["environments"]]
+    return f"Not in the paper: {', '.join(_in_print(ledger, others))}." if others else ""
+
+
+def _cards(ledger: Ledger) -> dict[str, RunCard | PortraitCard]:
+    """A card of every environment."""
+    cards: dict[str, RunCard | PortraitCard] = {run.env: run.card for run in ledger.runs}
+    return cards | {portrait.env: portrait.card for portrait in ledger.portraits}
+
+
+def _in_print(ledger: Ledger, envs: Iterable[str]) -> list[str]:
+    """Environments in print and in the paper's order."""
+    cards = _cards(ledger)
+    return [
+        cards[env].env_label for env in sorted(envs, key=lambda env: _rank_in(env, paper()["environments"]))
+    ]
 
 
 def setting_label(env_label: str, split: str) -> str:
