@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.data import episodes, put_data_set
-from support.families import KINDS, DISTINCT, each
+from support.families import DISTINCT, KINDS, each
 
 from comrl.datasets.splits import find_split, load_split, relabel, splits, splits_of
 from comrl.datasets.store import Dataset, open_dataset

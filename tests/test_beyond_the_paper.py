@@ -1,0 +1,64 @@
+"""Environments that the paper does not have stand after its own in the report, and change nothing there."""
+
+from __future__ import annotations
+
+import pytest
+from support.ledgers import BLIND, DENSE, FOCAL, GOALS, ORACLE, WIND, Env, add_run, portrait
+
+from comrl.benchmark.reporting.figures.protocol import environments, hyperparameters
+from comrl.benchmark.reporting.figures.returns import headline_returns, show_summary, summary
+from comrl.benchmark.reporting.figures.views import about_environments
+from comrl.benchmark.reporting.ledger import Ledger, read_ledger, write_portrait
+from comrl.benchmark.reporting.report import missing_runs
+from comrl.ground.discovery import declared
+
+DIRECTIONS = Env("ant-dir", "Ant-Dir", 20, 20, DENSE, 700.0, 400.0, None, body=True)
+FORWARDS = Env("cheetah-dir", "Cheetah-Dir", 2, 2, DENSE, 1500.0, 900.0, None, body=True, together=True)
+
+
+@pytest.fixture(scope="module")
+def ledgers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ledger]:
+    """Runs on two environments of the paper, and the same beside runs on two others."""
+    found = {}
+    for name, envs in (("paper", (GOALS, WIND)), ("both", (DIRECTIONS, FORWARDS, GOALS, WIND))):
+        results = tmp_path_factory.mktemp(name)
+        for env in envs:
+            write_portrait(results, *portrait(env))
+            for algo in (FOCAL, ORACLE, BLIND):
+                add_run(results, env, algo, draws=4)
+        found[name] = read_ledger(results).select()
+    return found
+
+
+def test_their_rows_and_columns_come_after_the_papers(ledgers: dict[str, Ledger]) -> None:
+    for make in (headline_returns, environments):
+        alone, both = make(ledgers["paper"]), make(ledgers["both"])
+        assert alone is not None and both is not None
+        assert both[: len(alone)].astype(str).equals(alone.astype(str)) and len(both) > len(alone)
+    shown = show_summary(summary(ledgers["both"]))
+    assert list(shown.columns) == ["algorithm", GOALS.label, WIND.label, DIRECTIONS.label, FORWARDS.label]
+
+
+def test_captions_name_what_the_paper_lacks(ledgers: dict[str, Ledger]) -> None:
+    assert about_environments(ledgers["paper"]) == ""
+    told = about_environments(ledgers["both"])
+    figures = declared("comrl.benchmark.reporting.figures", "FIGURES")
+    assert sum(figure.legend(ledgers["both"]).endswith(told) for figure in figures) > 5
+    assert told.endswith(" Not in the paper: Ant-Dir, Cheetah-Dir.")
+    assert told.startswith("In Cheetah-Dir the test tasks are the training tasks: nothing is held out there.")
+
+
+def test_no_number_of_the_paper_stands_beside_them(ledgers: dict[str, Ledger]) -> None:
+    columns = set(hyperparameters(ledgers["both"]))
+    assert {"point, paper", DIRECTIONS.name, FORWARDS.name} <= columns
+    assert not {f"{DIRECTIONS.name}, paper", f"{FORWARDS.name}, paper"} & columns
+
+
+def test_runs_are_missed_in_the_papers_environments_and_where_there_are_some(
+    ledgers: dict[str, Ledger],
+) -> None:
+    def missed(name: str) -> set[str]:
+        return {what.split(",")[0] for what, _ in missing_runs(ledgers[name])}
+
+    assert "walker-2d-params" in missed("paper") and not missed("paper") & {"ant-dir", "cheetah-vel"}
+    assert missed("both") - missed("paper") == {DIRECTIONS.name, FORWARDS.name}
