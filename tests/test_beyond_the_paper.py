@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from support.ledgers import BLIND, DENSE, FOCAL, GOALS, ORACLE, WIND, Env, add_run, portrait
 
 from comrl.benchmark.reporting.figures.protocol import environments, hyperparameters
 from comrl.benchmark.reporting.figures.returns import headline_returns, show_summary, summary
-from comrl.benchmark.reporting.figures.views import about_environments
+from comrl.benchmark.reporting.figures.views import about_environments, paper
 from comrl.benchmark.reporting.ledger import Ledger, read_ledger, write_portrait
 from comrl.benchmark.reporting.report import missing_runs
+from comrl.envs import families
 from comrl.ground.discovery import declared
 
+PAGE = Path(__file__).parent.parent / "docs" / "environments.md"
 DIRECTIONS = Env("ant-dir", "Ant-Dir", 20, 20, DENSE, 700.0, 400.0, None, body=True)
 FORWARDS = Env("cheetah-dir", "Cheetah-Dir", 2, 2, DENSE, 1500.0, 900.0, None, body=True, together=True)
 
@@ -62,3 +67,16 @@ def test_runs_are_missed_in_the_papers_environments_and_where_there_are_some(
 
     assert "walker-2d-params" in missed("paper") and not missed("paper") & {"ant-dir", "cheetah-vel"}
     assert missed("both") - missed("paper") == {DIRECTIONS.name, FORWARDS.name}
+
+
+def test_the_page_of_environments_is_true() -> None:
+    """Tasks, context and whether the paper has it, of every declared family."""
+    row = r"^\| `([\w-]+)` \| ([^|]*) \| [^|]* \| (sparse|dense) \| (yes|no) \|$"
+    told = {name: rest for name, *rest in re.findall(row, PAGE.read_text(), re.MULTILINE)}
+    for family in families():
+        tasks, context, printed = told.pop(family.name)
+        held_out = f"{family.train_tasks} + {family.test_tasks}"
+        assert tasks == (held_out if family.held_out else f"{family.tasks}, all of them test tasks")
+        assert context == ("dense" if family.radius is None else "sparse")
+        assert printed == ("yes" if family.name in paper()["environments"] else "no")
+    assert not told

@@ -14,7 +14,7 @@ from support.runs import CPU, random_split, shared
 from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.training.job import Job, prepare_job
 from comrl.datasets.sampler import Sampler
-from comrl.datasets.splits import load_split, splits_of
+from comrl.datasets.splits import find_split, load_split, splits_of
 from comrl.datasets.store import open_dataset
 from comrl.datasets.transitions import MetaBatch, Space
 from comrl.envs import TaskFamily, families
@@ -215,6 +215,15 @@ def test_a_radius_of_the_run_changes_the_contexts_reward_and_the_id(
         sparse.query.obs, batch.query.obs
     )
     assert not torch.equal(sparse.query.reward, batch.query.reward)
+
+
+def test_dense_and_sparse_siblings_have_the_same_rows_but_for_the_contexts_reward(smoke_data: Path) -> None:
+    names = ("cheetah-dir", "sparse-cheetah-dir")
+    dense, sparse = (load_split(open_dataset(smoke_data, name), find_split("mixed")) for name in names)
+    for ours, theirs in zip(dense.transitions, sparse.transitions, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(dense.context_reward, dense.transitions.reward)
+    assert not np.array_equal(sparse.context_reward, dense.context_reward)
 
 
 def test_relabeled_rows_are_one_pool_with_each_tasks_reward(smoke_data: Path) -> None:
