@@ -43,7 +43,11 @@ class Training:
 
 
 class Encoder(Protocol):
-    """From a context to a belief about its task."""
+    """From a context to a belief about its task.
+
+    It may have one method more: `pool(net, each) -> Belief`, where its belief follows from the transitions'
+    embeddings alone.  These are then made once, for the belief and for a loss that looks at them.
+    """
 
     @property
     def lr(self) -> float:
@@ -79,6 +83,10 @@ def inferred(
     return encoder.encode(net, context, known, dropout)
 
 
+Each = Callable[[Context], Tensor]
+"""One embedding a transition.  [S, M, K, ·] -> [S, M, K, Z]."""
+
+
 class Evidence(NamedTuple):
     """What a task loss may look at."""
 
@@ -87,8 +95,7 @@ class Evidence(NamedTuple):
     batch: MetaBatch
     nets: Nets
     """The loss's own networks."""
-    each: Callable[[Context], Tensor]
-    """One embedding a transition, with gradient.  [S, M, K, ·] -> [S, M, K, Z]."""
+    each: Each  # with gradient
     noise: Stream
     place: Tensor  # [S, M]  the row of each task among the training tasks
 

@@ -13,23 +13,13 @@ from torch import Tensor, nn
 
 from comrl.algorithms.algorithm import Losses, Nets, Space, Training
 from comrl.algorithms.control_sac import critic_loss
-from comrl.algorithms.stack import Ensemble, StackedMLP
+from comrl.algorithms.stack import ConditionalVae, Ensemble, StackedMLP
 from comrl.datasets.transitions import Rows
 from comrl.ground.noise import Stream
 from comrl.ground.settings import BelowOne, Count, NonNegative, Positive, Rate, setting
 
-LOG_STD = (-4.0, 15.0)  # of the autoencoder's posterior, as in BCQ's code
 NEVER = 1e-6  # how near to 0 and 1 a share is taken for a quantile
 Net = Callable[[Tensor], Tensor]
-
-
-class ActionVae(nn.Module):
-    """S conditional autoencoders of actions."""
-
-    def __init__(self, state: int, action: int, latent: int, hidden: tuple[int, ...], stream: Stream) -> None:
-        super().__init__()
-        self.posterior = StackedMLP(state + action, hidden, 2 * latent, stream)
-        self.decoder = StackedMLP(state + latent, hidden, action, stream)
 
 
 def decoded(decoder: Net, state: Tensor, latent: Tensor) -> Tensor:
@@ -138,7 +128,7 @@ class Bcq:
         state, act, hidden = space.obs + latent, space.action, self.hidden
         nets: dict[str, nn.Module] = {
             "critic": Ensemble(state + act, hidden, 1, stream),
-            "vae": ActionVae(state, act, self.proposals.latent_width(act), hidden, stream),
+            "vae": ConditionalVae(state, act, self.proposals.latent_width(act), hidden, stream),
             "perturbation": StackedMLP(state + act, hidden, act, stream),
             "critic_target": Ensemble(state + act, hidden, 1, stream),
             "perturbation_target": StackedMLP(state + act, hidden, act, stream),
@@ -164,9 +154,7 @@ class Bcq:
         drawn, here, there = noise.split((width, width, propose.candidates * width), -1)
         state = {name: torch.cat([rows.obs, z[name]], -1) for name in z}
 
-        head = vae.posterior(torch.cat([state["vae"], rows.action], -1))
-        mean, log_std = head.chunk(2, -1)
-        log_std = log_std.clamp(*LOG_STD)
+        mean, log_std = vae.read(state["vae"], rows.action)
         copied = decoded(vae.decoder, state["vae"], mean + log_std.exp() * drawn)
 
         with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -12,8 +13,9 @@ from torch.nn import functional
 from comrl.algorithms.algorithm import Evidence, Losses, Space
 from comrl.algorithms.belief import Belief
 from comrl.algorithms.focal import FOCAL
+from comrl.algorithms.generator import OUTCOMES, OutcomeGenerator, repeated
 from comrl.algorithms.stack import StackedLinear, StackedMLP
-from comrl.algorithms.task_losses import info_nce, without_networks, without_rates
+from comrl.algorithms.task_losses import info_nce, over_constant, without_networks, without_rates
 from comrl.datasets.transitions import Context
 from comrl.ground.noise import Stream
 from comrl.ground.settings import Count, NonNegative, Positive, Whole, setting
@@ -87,33 +89,57 @@ class TransitionContrast:
     build, rates = without_networks, without_rates
 
     def losses(self, seen: Evidence) -> Losses:
-        """The contrast of some transitions of each task, and the share that is told right."""
-        some = min(self.queries, seen.batch.query.obs.shape[2])
-        query, key = (first_of(context, some) for context in (seen.batch.query, seen.batch.key))
+        """The contrast with the same transitions under other rewards."""
+        query = seen.batch.query.first(self.queries)
         made = with_other_rewards(query, self.negatives, self.reward_noise, seen.noise)
-        embedded = seen.each(joined(query, key, made))  # [S, M, R * (2 + N), Z]
-        own, others, made_up = embedded.split((some, some, some * self.negatives), 2)
-        keys = torch.cat([others[:, :, :, None], made_up.unflatten(2, (some, -1))], 3)  # [S, M, R, 1 + N, Z]
-        first = torch.zeros(own.shape[:3], dtype=torch.long, device=own.device)
-        nearest = (keys.detach() @ own.detach()[..., None]).squeeze(-1).argmax(-1)  # [S, M, R]
-        return {
-            "task": info_nce(own, keys, first, temperature=self.temperature).mean((1, 2)),
-            "accuracy": (nearest == first).to(own.dtype).mean((1, 2)),
-        }
+        return contrast(seen, made, self.temperature)
 
 
-def first_of(context: Context, count: int) -> Context:
-    """The first transitions of each task.  [S, M, K, ·] -> [S, M, count, ·]."""
-    return Context(*(field[:, :, :count] for field in context.fields))
+@dataclass(frozen=True)
+class OutcomeContrast:
+    """A transition is nearer to another of its task than to itself with made-up outcomes. [corro contrast]"""
+
+    temperature: Positive = setting(0.1, "temperature of the softmax over keys", paper="0.1 (code)")
+    momentum: ClassVar[None] = None
+    compares: ClassVar[bool] = False
+    build, rates = without_networks, without_rates
+
+    def losses(self, seen: Evidence) -> Losses:
+        """The contrast with what the stage before made up; ValueError without one."""
+        made = (seen.batch.gained or {}).get(OUTCOMES)
+        if made is None:
+            raise ValueError("a contrast of outcomes takes an algorithm with a stage that makes them up")
+        return contrast(seen, made, self.temperature)
+
+
+def contrast(seen: Evidence, made: Context, temperature: float) -> Losses:
+    """Tell another transition of the task from made-up ones: the loss, the share told right, its worth.
+    [corro contrast]
+
+    made: for each of the first R transitions of a query N that never were, [S, M, R, N, ·].
+    """
+    some, count = made.reward.shape[2:4]
+    query, key = seen.batch.query.first(some), seen.batch.key.first(some)
+    every = joined(query, key, made.map(lambda field: field.flatten(2, 3)))
+    own, others, made_up = seen.each(every).split((some, some, some * count), 2)  # [S, M, ·, Z]
+    keys = torch.cat([others[:, :, :, None], made_up.unflatten(2, (some, count))], 3)  # [S, M, R, 1 + N, Z]
+    first = torch.zeros(own.shape[:3], dtype=torch.long, device=own.device)
+    nearest = (keys.detach() @ own.detach()[..., None]).squeeze(-1).argmax(-1)  # [S, M, R]
+    loss = info_nce(own, keys, first, temperature=temperature).mean((1, 2))
+    return {
+        "task": loss,
+        "accuracy": (nearest == first).to(own.dtype).mean((1, 2)),
+        "over_constant": over_constant(loss, math.log(1 + count)),
+    }
 
 
 def with_other_rewards(context: Context, count: int, deviation: float, noise: Stream) -> Context:
     """Each transition so many times, with noise on its reward alone. [corro reward randomisation]
 
-    [S, M, R, ·] -> [S, M, R * count, ·].
+    [S, M, R, ·] -> [S, M, R, N, ·].
     """
-    many = Context(*(field.repeat_interleave(count, 2) for field in context.fields))
-    usual = context.reward.flatten(1).std(-1)[:, None, None, None]  # [S, 1, 1, 1]
+    many = context.map(lambda field: repeated(field, count))
+    usual = context.reward.flatten(1).std(-1)[:, None, None, None, None]  # [S, 1, 1, 1, 1]
     drawn = noise.normal(*many.reward.shape[1:])
     return many._replace(reward=many.reward + deviation * usual * drawn)
 
@@ -123,13 +149,22 @@ def joined(*contexts: Context) -> Context:
     return Context(*(torch.cat(fields, 2) for fields in zip(*(c.fields for c in contexts), strict=True)))
 
 
+CORRO = replace(
+    FOCAL,
+    name="corro",
+    label="CORRO",
+    encoder=TransitionPool(),
+    task_loss=TransitionContrast(),
+    encoder_learns_from=("critic",),
+)
+
 ALGORITHMS = (
+    CORRO,
     replace(
-        FOCAL,
-        name="corro",
-        label="CORRO",
-        encoder=TransitionPool(),
-        task_loss=TransitionContrast(),
-        encoder_learns_from=("critic",),
+        CORRO,
+        name="corro-cvae",
+        label="CORRO (CVAE)",
+        task_loss=OutcomeContrast(),
+        before=(OutcomeGenerator(),),
     ),
 )

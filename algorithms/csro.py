@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -12,9 +13,11 @@ from torch.nn import functional
 from comrl.algorithms.algorithm import Evidence, Losses, Space
 from comrl.algorithms.focal import FOCAL
 from comrl.algorithms.stack import StackedMLP
-from comrl.algorithms.task_losses import DistanceMetric
+from comrl.algorithms.task_losses import DistanceMetric, over_constant
 from comrl.ground.noise import Stream
 from comrl.ground.settings import Count, NonNegative, Positive, setting
+
+VARIANCE = (math.log1p(math.exp(-1)), math.log1p(math.e))  # the softplus of a tanh at its ends
 
 
 def club(each: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
@@ -35,6 +38,16 @@ def estimator_loss(each: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     [S, M, K, Z] each -> [S].
     """
     return 0.5 * ((each - mean).square() / variance + variance.log()).mean((1, 2, 3))
+
+
+def constant_loss(each: Tensor) -> Tensor:
+    """The least estimator loss of one mean and one variance for all transitions, as far as they can be said.
+
+    [S, M, K, Z] -> [S].
+    """
+    variance = each.var((1, 2), correction=0)  # [S, Z]
+    said = variance.clamp(*VARIANCE)
+    return 0.5 * (variance / said + said.log()).mean(-1)
 
 
 def gaussian(output: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,17 +83,19 @@ class LittleOfBehaviour:
         return {"estimator": self.lr}
 
     def losses(self, seen: Evidence) -> Losses:
-        """The metric and the bound for the encoder, the density for the estimator."""
+        """The metric and the bound for the encoder, the density for the estimator, and what it is worth."""
         context = seen.batch.query
         each = seen.each(context)  # [S, M, K, Z]
         behaviour = torch.cat([context.obs, context.action], -1)  # [S, M, K, O + A]
         said = seen.nets["estimator"](behaviour.flatten(1, 2)).unflatten(1, behaviour.shape[1:3])
         mean, variance = gaussian(said)
+        density = estimator_loss(each.detach(), mean, variance)
         bound = club(each, mean.detach(), variance.detach())  # the estimator does not learn from it
         return {
             "task": self.metric.losses(seen)["task"] + self.club_weight * bound,
-            "estimator": estimator_loss(each.detach(), mean, variance),
+            "estimator": density,
             "club": bound.detach(),
+            "over_constant": over_constant(density, constant_loss(each.detach())),
         }
 
 

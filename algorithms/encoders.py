@@ -44,12 +44,16 @@ class MeanPool:
         self, net: nn.Module, context: Context, params: Tensor | None = None, dropout: Stream | None = None
     ) -> Belief:
         """The mean embedding.  [S, M, K, ·] -> [S, M, Z]."""
-        return Belief(self.each(net, context).mean(2))
+        return self.pool(net, self.each(net, context))
 
     def each(self, net: nn.Module, context: Context) -> Tensor:
         """One embedding a transition.  [S, M, K, ·] -> [S, M, K, Z]."""
         x = torch.cat(context.fields, -1)  # [S, M, K, C]
         return net(x.flatten(1, 2)).unflatten(1, x.shape[1:3]).tanh()
+
+    def pool(self, net: nn.Module, each: Tensor) -> Belief:
+        """Their mean.  [S, M, K, Z] -> [S, M, Z]."""
+        return Belief(each.mean(2))
 
 
 @dataclass(frozen=True)

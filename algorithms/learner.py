@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from comrl.algorithms.algorithm import Algorithm, Evidence, Space, Stage, Training, inferred
+from comrl.algorithms.algorithm import Algorithm, Each, Evidence, Space, Stage, Training, inferred
 from comrl.algorithms.belief import Belief, one_of, together
 from comrl.algorithms.stack import adam, minimise, polyak, set_rate
 from comrl.datasets.sampler import Sampler
@@ -205,10 +205,10 @@ def losses(state: State, batch: MetaBatch) -> Terms:
 
     found: dict[str, Tensor] = {}
     if state.bank is None:
-        belief, key = beliefs(state, batch)
+        each = remembered(partial(algorithm.encoder.each, nets["encoder"]))
+        belief, key = beliefs(state, batch, each)
         if state.learning and task_loss:
             own = {name: nets[name] for name in task_loss.rates()}
-            each = partial(algorithm.encoder.each, nets["encoder"])
             place = place_of(batch.task, state.tasks)
             found |= task_loss.losses(Evidence(belief, key, batch, own, each, state.noise, place))
         if algorithm.control_sees == "both":
@@ -229,14 +229,33 @@ def losses(state: State, batch: MetaBatch) -> Terms:
     )
 
 
-def beliefs(state: State, batch: MetaBatch) -> tuple[Belief, Belief]:
+def remembered(each: Each) -> Each:
+    """The same embeddings, of a context that is asked for again from memory."""
+    known: list[tuple[Context, Tensor]] = []
+
+    def embedded(context: Context) -> Tensor:
+        for before, found in known:
+            if before is context:
+                return found
+        known.append((context, each(context)))
+        return known[-1][1]
+
+    return embedded
+
+
+def beliefs(state: State, batch: MetaBatch, each: Each | None = None) -> tuple[Belief, Belief]:
     """What both contexts of each task say: the query's, and the key's where a loss compares or control sees
     it.
+
+    each: where an encoder that pools takes its transitions' embeddings from.
     """
     algorithm, task_loss, learning = state.algorithm, state.algorithm.task_loss, state.learning
     dropout = state.noise if learning else None
 
     def encode(name: str, context: Context) -> Belief:
+        pool = getattr(algorithm.encoder, "pool", None)
+        if pool and each and name == "encoder":
+            return pool(state.nets[name], each(context))  # [S, M, Z]
         return inferred(algorithm.encoder, state.nets[name], context, batch.params, dropout)  # [S, M, Z]
 
     slow = task_loss is not None and task_loss.momentum is not None

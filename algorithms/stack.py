@@ -14,6 +14,8 @@ from torch.nn import functional
 
 from comrl.ground.noise import Stream
 
+LOG_STD = (-4.0, 15.0)  # of an autoencoder's posterior, as in BCQ's code
+
 
 class StackedLinear(nn.Module):
     """S affine maps; member s starts as torch's Linear would, from its own generator.
@@ -69,6 +71,23 @@ class Ensemble(nn.Module):
     def forward(self, x: Tensor, *, frozen: bool = False) -> Tensor:
         """Apply all; where frozen, gradient reaches x but not the networks."""
         return self.all(x.repeat(self.count, 1, 1), frozen=frozen).unflatten(0, (self.count, -1))
+
+
+class ConditionalVae(nn.Module):
+    """S autoencoders of a subject under a condition: a latent is read from both, and decoded beside it."""
+
+    def __init__(
+        self, condition: int, subject: int, latent: int, hidden: tuple[int, ...], stream: Stream
+    ) -> None:
+        super().__init__()
+        self.latent = latent
+        self.posterior = StackedMLP(condition + subject, hidden, 2 * latent, stream)
+        self.decoder = StackedMLP(condition + latent, hidden, subject, stream)
+
+    def read(self, condition: Tensor, subject: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log deviation of the latent.  [S, N, ·] ×2 -> [S, N, L] ×2."""
+        mean, log_std = self.posterior(torch.cat([condition, subject], -1)).chunk(2, -1)
+        return mean, log_std.clamp(*LOG_STD)
 
 
 def picked(net: nn.Module, index: Tensor, stack: int) -> Callable[[Tensor], Tensor]:

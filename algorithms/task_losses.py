@@ -62,6 +62,15 @@ def contrast_accuracy(query: Tensor, key: Tensor) -> Tensor:
     return (nearest == torch.arange(query.shape[1], device=query.device)).to(query.dtype).mean(-1)
 
 
+def over_constant(loss: Tensor, constant: Tensor | float) -> Tensor:
+    """exp(loss - the best constant's loss), a metric: 1 where a network knows no more than a constant does.
+
+    Of a Gaussian error it is the share of variance that is left.  At most 10, so that one wild batch does not
+    hide the others in a mean.  [S] -> [S].
+    """
+    return (loss.detach() - constant).exp().clamp_max(10.0)
+
+
 def without_networks(part: object, space: Space, latent: int, stream: Stream) -> dict[str, nn.Module]:
     """The networks of a task loss that has none."""
     return {}

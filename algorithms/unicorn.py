@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -12,7 +14,8 @@ from torch.nn import functional
 from comrl.algorithms.algorithm import Evidence, Losses, Space
 from comrl.algorithms.focal import FOCAL
 from comrl.algorithms.stack import StackedMLP
-from comrl.algorithms.task_losses import DistanceMetric
+from comrl.algorithms.standardise import standardised
+from comrl.algorithms.task_losses import DistanceMetric, over_constant
 from comrl.datasets.transitions import Context
 from comrl.ground.noise import Stream
 from comrl.ground.settings import Count, Positive, setting
@@ -35,16 +38,17 @@ def reconstruction_loss(said: Tensor, true: Tensor) -> Tensor:
     return ((mean - true).square() * (-log_variance).exp() + log_variance).mean((1, 2))
 
 
+def constant_loss(true: Tensor) -> Tensor:
+    """The least reconstruction loss of one mean and one variance for all rows.  [S, N, D] -> [S]."""
+    variance = true.var(1, correction=0)  # [S, D]
+    log_variance = variance.log().clamp(*LOG_VARIANCE)
+    return (variance * (-log_variance).exp() + log_variance).mean(-1)
+
+
 def held_between(x: Tensor, low: float, high: float) -> Tensor:
     """Values bent softly into an interval, so that gradient passes everywhere.  [...] -> [...]."""
     x = high - functional.softplus(high - x)
     return low + functional.softplus(x - low)
-
-
-def standardised(x: Tensor) -> Tensor:
-    """With mean 0 and deviation 1 over a batch's tasks and transitions, number by number.  [S, M, K, D]."""
-    mean, std = x.mean((1, 2), keepdim=True), x.std((1, 2), keepdim=True)
-    return (x - mean) / std.clamp_min(1e-6)
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,15 @@ class TaskClassifier:
         return {"classifier": self.lr}
 
     def losses(self, seen: Evidence) -> Losses:
-        """The cross-entropy of both draws, for the encoder and for the classifier, and its accuracy."""
+        """The cross-entropy of both draws, for encoder and classifier, and how good that is."""
         z = torch.cat([seen.query.mean, seen.key.mean], 1)  # [S, 2M, Z]
         net, task = seen.nets["classifier"], seen.place.repeat(1, 2)  # [S, 2M]
         logits = net(z.detach())  # [S, 2M, T]
+        loss = classification_loss(logits, task)
         return {
             "task": classification_loss(net(z, frozen=True), task),
-            "classifier": classification_loss(logits, task),
+            "classifier": loss,
+            "over_constant": over_constant(loss, math.log(logits.shape[-1])),  # all tasks equally likely
             "accuracy": (logits.detach().argmax(-1) == task).to(z.dtype).mean(-1),
         }
 
@@ -109,13 +115,16 @@ class Reconstruction:
         return {"decoder": self.lr}
 
     def losses(self, seen: Evidence) -> Losses:
-        """FOCAL's metric and the decoder's error for the encoder, the same error for the decoder."""
+        """FOCAL's metric and the decoder's error for the encoder, that for the decoder, its worth."""
         context, net = seen.batch.key, seen.nets["decoder"]
+        true = answers(context)
         z = seen.query.mean[:, :, None].expand(-1, -1, context.obs.shape[2], -1)  # [S, M, K, Z]
         metric = self.metric.losses(seen)["task"]
+        loss = decoding_loss(net(question(z.detach(), context)), true)
         return {
-            "task": metric + decoding_loss(net(question(z, context), frozen=True), context),
-            "decoder": decoding_loss(net(question(z.detach(), context)), context),
+            "task": metric + decoding_loss(net(question(z, context), frozen=True), true),
+            "decoder": loss,
+            "over_constant": over_constant(loss, torch.stack([constant_loss(part) for part in true]).sum(0)),
         }
 
 
@@ -124,13 +133,17 @@ def question(z: Tensor, context: Context) -> Tensor:
     return torch.cat([z, context.obs, context.action], -1).flatten(1, 2)
 
 
-def decoding_loss(said: Tensor, context: Context) -> Tensor:
-    """The errors of rewards and, where they are said, of movements, added.  [S, M * K, 2 D] -> [S]."""
-    loss = reconstruction_loss(said[..., :2], standardised(context.reward).flatten(1, 2))
-    if context.next_obs is None:
-        return loss
-    moved = standardised(context.next_obs - context.obs).flatten(1, 2)
-    return loss + reconstruction_loss(said[..., 2:], moved)
+def answers(context: Context) -> tuple[Tensor, ...]:
+    """What it should say: rewards and, where seen, movements.  [S, M, K, ·] -> [S, M * K, ·] each."""
+    moved = () if context.next_obs is None else (context.next_obs - context.obs,)
+    return tuple(standardised(part).flatten(1, 2) for part in (context.reward, *moved))
+
+
+def decoding_loss(said: Tensor, true: Sequence[Tensor]) -> Tensor:
+    """The errors of all answers, added.  [S, M * K, 2 D] -> [S]."""
+    heads = said.split([2 * part.shape[-1] for part in true], -1)
+    pairs = zip(heads, true, strict=True)
+    return torch.stack([reconstruction_loss(head, part) for head, part in pairs]).sum(0)
 
 
 ALGORITHMS = (

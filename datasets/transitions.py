@@ -4,7 +4,7 @@ update consumes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -66,6 +66,14 @@ class Context(NamedTuple):
         """The fields there are."""
         return tuple(field for field in self if field is not None)
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> Context:
+        """The same change of every field."""
+        return Context(*map(change, self.fields))
+
+    def first(self, count: int) -> Context:
+        """The first transitions of each task.  [S, M, K, ·] -> [S, M, count, ·]."""
+        return self.map(lambda field: field[:, :, :count])
+
 
 class Rows(NamedTuple):
     """Control transitions of all tasks, one after another: N = M * B rows a stack member."""
@@ -88,3 +96,5 @@ class MetaBatch(NamedTuple):
     rows: Rows
     params: Tensor  # [S, M, P]  true task parameters, standardised; only the oracle looks
     task: Tensor  # [S, M]
+    gained: Mapping[str, Any] | None = None
+    """What the stages before make of the contexts, by name."""

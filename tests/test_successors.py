@@ -9,23 +9,27 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support import successor_oracles as oracles
-from support.runs import begin, random_sampler
+from support.runs import CPU, begin, random_sampler
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
-from comrl.algorithms.accelerate import Engine
+from comrl.algorithms import csro, unicorn
 from comrl.algorithms.algorithm import find_algorithm
 from comrl.algorithms.corro import TransitionPool, attention_pool, with_other_rewards
 from comrl.algorithms.csro import club, estimator_loss, gaussian
-from comrl.algorithms.learner import State, losses
-from comrl.algorithms.task_losses import info_nce
+from comrl.algorithms.encoders import MeanPool
+from comrl.algorithms.learner import losses, start, update
+from comrl.algorithms.standardise import standardised
+from comrl.algorithms.task_losses import info_nce, over_constant
 from comrl.algorithms.unicorn import (
     LOG_VARIANCE,
     classification_loss,
     held_between,
     reconstruction_loss,
-    standardised,
 )
-from comrl.datasets.transitions import MetaBatch
+from comrl.benchmark.protocol import configured, resolve
+from comrl.datasets.transitions import space_of
+from comrl.envs.family import find_family
 from comrl.ground.noise import Stream
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -127,8 +131,8 @@ def test_made_up_transitions_differ_in_their_rewards_alone() -> None:
     made = with_other_rewards(query, 3, 0.5, Stream([1, 2]))
     for ours, theirs in zip(made._replace(reward=query.reward).fields, query.fields, strict=True):
         if ours is not query.reward:
-            assert torch.equal(ours, theirs.repeat_interleave(3, 2))
-    noise = made.reward - query.reward.repeat_interleave(3, 2)
+            assert torch.equal(ours, theirs[:, :, :, None].expand_as(ours))
+    noise = made.reward - query.reward[:, :, :, None]
     usual = query.reward.flatten(1).std(-1)
     ratio = noise.flatten(1).std(-1) / usual
     assert bool(((ratio > 0.3) & (ratio < 0.7)).all())
@@ -155,22 +159,72 @@ def test_corros_embeddings_have_unit_length() -> None:
     torch.testing.assert_close(each.norm(dim=-1), torch.ones(each.shape[:3]))
 
 
-def trained(name: str) -> tuple[State, MetaBatch]:
-    state, sampler = begin(find_algorithm(name), steps=400, encoder_steps=400, lr=3e-3), random_sampler()
-    Engine(state, sampler).advance(300)
-    return state, state.next_batch(sampler)
+# --- what is known besides a constant
 
 
-def test_csros_estimator_beats_the_best_constant() -> None:
-    state, batch = trained("csro")
-    each = state.algorithm.encoder.each(state.nets["encoder"], batch.query).flatten(1, 2)  # [S, M * K, Z]
-    behaviour = torch.cat([batch.query.obs, batch.query.action], -1).flatten(1, 2)
-    mean, _ = gaussian(state.nets["estimator"](behaviour))
-    error, constant = (each - mean).square().mean((1, 2)), each.var(1, correction=0).mean(-1)
-    assert bool((error < constant).all())
+@given(seeds, st.floats(0.1, 1.0))
+def test_no_constant_has_less_than_csros_constant_loss(seed: int, size: float) -> None:
+    """Of all means and variances that the estimator can say, the best has just this loss."""
+    each = size * draws(seed, 2, 3, 5, 4).tanh()
+    mean, variance = (x.expand_as(each) for x in moments_of(each))
+    best = csro.constant_loss(each)
+    torch.testing.assert_close(estimator_loss(each, mean, variance.clamp(*csro.VARIANCE)), best)
+    others = (x.expand_as(each) for x in gaussian(3 * draws(seed + 1, 8)))
+    assert bool((estimator_loss(each, *others) >= best).all())
 
 
-def test_unicorns_classifier_learns_the_training_tasks() -> None:
-    state, batch = trained("unicorn-sup")
-    found = losses(state, batch)
-    assert bool((found.losses["classifier"] < math.log(len(state.space.tasks))).all())
+@given(seeds, st.floats(0.1, 1.2))
+def test_no_constant_has_less_than_unicorns_constant_loss(seed: int, size: float) -> None:
+    true = size * draws(seed, 2, 9, 3)
+    true = true - true.mean(1, keepdim=True)  # as what is decoded
+    best = unicorn.constant_loss(true)
+    for raw in torch.linspace(-12, 3, 31):
+        said = torch.cat([torch.zeros_like(true), torch.full_like(true, float(raw))], -1)
+        assert bool((reconstruction_loss(said, true) >= best - 1e-9).all())
+    log_variance = moments_of(true)[1].log().clamp(max=LOG_VARIANCE[1])
+    attained = true.square() * (-log_variance).exp() + log_variance
+    torch.testing.assert_close(attained.mean((1, 2)), best)
+
+
+def moments_of(x: Tensor) -> tuple[Tensor, Tensor]:
+    over = tuple(range(1, x.dim() - 1))
+    return x.mean(over, keepdim=True), x.var(over, keepdim=True, correction=0)
+
+
+def test_over_constant() -> None:
+    loss = torch.tensor([1.0, 1.0 - math.log(4), 90.0], requires_grad=True)
+    assert over_constant(loss, 1.0).tolist() == pytest.approx([1.0, 0.25, 10.0])
+
+
+def test_a_query_is_embedded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For its belief and for CSRO's bound."""
+    state, seen = begin(find_algorithm("csro")), []
+    batch, each = state.next_batch(random_sampler()), MeanPool.each
+    monkeypatch.setattr(
+        MeanPool, "each", lambda part, net, context: seen.append(context) or each(part, net, context)
+    )
+    losses(state, batch)
+    assert [context is batch.query for context in seen] == [True, False]
+
+
+BARS = {"unicorn-sup": 1.1, "unicorn-ss": 1.5, "csro": 1.5, "corro": 2.0, "corro-cvae": 2.0}
+
+
+@pytest.mark.parametrize("env", ["sparse-point-robot", "sparse-cheetah-vel"])
+def test_an_update_costs_little_more_than_focals(env: str, subtests: pytest.Subtests) -> None:
+    """In operations at `lite`, while the encoder learns."""
+    focal = operations("focal", env)
+    for name, bar in BARS.items():
+        with subtests.test(name):
+            assert operations(name, env) < bar * focal
+
+
+def operations(name: str, env: str) -> int:
+    family = find_family(env)
+    algorithm = configured(find_algorithm(name), "lite", env)
+    space = space_of(family, family.task_set().train)
+    state = start(algorithm, resolve("lite", env).training, space, (0,), CPU)
+    batch = state.next_batch(random_sampler(space, family.tasks))
+    with FlopCounterMode(display=False) as counter:
+        update(state, batch)
+    return counter.get_total_flops()

@@ -25,7 +25,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def first_losses(algorithm: Algorithm, **changes: Any) -> dict[str, list[float]]:
     """Every loss of the first updates of each stage, mean over seeds; torch's default must be float64."""
-    few = dict.fromkeys(("steps", "encoder_steps", "teacher_steps"), STEPS)
+    few = dict.fromkeys(("steps", "encoder_steps", "teacher_steps", "generator_steps"), STEPS)
     few["context_bank"] = 0  # contexts in every batch, also where nothing learns from them
     state, sampler = begin(algorithm, seeds=SEEDS, **few, dropout=0.1, **changes), random_sampler()
     found: dict[str, list[float]] = {}

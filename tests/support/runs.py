@@ -28,9 +28,11 @@ SIZES = (4, 6, 5)  # M, K, B
 SPACE = Space(obs=3, action=2, params=2, next_obs_in_context=True, tasks=(0, 1, 2, 3, 4))
 
 
-ROOTS = {"encoder": "encoder", "attention": "encoder", "teacher": "teacher"}  # by a change's first word
+# by a change's first word
+ROOTS = {"encoder": "encoder", "attention": "encoder", "teacher": "teacher", "generator": "generator"}
 ELSEWHERE = {  # where a plain name is not meant
-    "width": ("encoder", "teacher."), "depth": ("encoder",), "prior_weight": ("control", "teacher."),
+    "width": ("encoder", "teacher."), "depth": ("encoder", "generator."),
+    "prior_weight": ("control", "teacher.", "generator."),
 }  # fmt: skip
 SHARED = {one.name for one in fields(Training)}
 

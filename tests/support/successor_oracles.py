@@ -69,3 +69,15 @@ def transition_contrast(query: Vector, key: Vector, negatives: Matrix, temperatu
         return math.exp(sum(q * o for q, o in zip(query, other, strict=True)) / temperature)
 
     return -math.log(size(key) / (size(key) + sum(size(other) for other in negatives)))
+
+
+def generator_loss(said: Matrix, true: Matrix, mean: Matrix, log_std: Matrix, weight: float) -> float:
+    """Mean squared error of the first number, that of the others, and the prior's weight in nats."""
+    reward = moved = nats = 0.0
+    for n in range(len(said)):
+        reward += (said[n][0] - true[n][0]) ** 2
+        for d in range(1, len(said[n])):
+            moved += (said[n][d] - true[n][d]) ** 2 / (len(said[n]) - 1)
+        for m, s in zip(mean[n], log_std[n], strict=True):
+            nats += 0.5 * (m * m + math.exp(s) ** 2 - 1) - s
+    return (reward + moved + weight * nats) / len(said)
