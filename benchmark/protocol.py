@@ -33,6 +33,8 @@ from comrl.ground.settings import (
 )
 
 DEFAULT_PRESET = "lite"
+PRIOR = "prior"
+"""The exploration rule where no other is asked for."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,11 @@ class RunSpec(BaseModel):
     seeds: tuple[int, ...]
     overrides: dict[str, Any]
     context: Literal["offline", "online"] = "offline"
-    """Where test contexts come from; online adds the test on self-collected ones to the offline test."""
+    """Where test contexts come from; online adds the tests on self-collected ones to the offline test."""
+    explore: tuple[str, ...] = (PRIOR,)
+    """The rules by which these tests explore."""
+    explore_steps: int | None = None
+    """Steps that a trial explores; None: all that there are before its last episode."""
 
 
 SECTIONS: dict[str, type] = {"data": Rollouts, "behaviour": Behaviour, "training": Training}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,20 +29,31 @@ class Episodes(NamedTuple):
         return np.where(self.valid, of_reward(self.reward), 0.0).sum(-1)
 
 
-def rollout(family: TaskFamily, params: Array, policy: Policy, seeds: NDArray[np.int64]) -> Episodes:
+def rollout(
+    family: TaskFamily,
+    params: Array,
+    policy: Policy,
+    seeds: NDArray[np.int64],
+    steps: list[Episodes] | None = None,
+) -> Episodes:
     """One episode of each row's task; the horizon truncates and never terminates.
 
-    params: [N, P], seeds: [N].
+    params: [N, P], seeds: [N], steps: a list that each step is added to, for a policy that looks back.
     """
+    steps = [] if steps is None else steps
     worlds = family.simulator(params)
     obs, alive = worlds.reset(seeds), np.ones(len(params), dtype=bool)
-    steps = []
     for _ in range(family.horizon):
         action = np.clip(policy(obs), -1.0, 1.0)  # [N, A]
         next_obs, fell = worlds.step(action)
         reward = family.reward(obs, action, next_obs, params)
         steps.append(Episodes(obs, action, reward, next_obs, fell & alive, alive))
         obs, alive = next_obs, alive & ~fell
+    return joined(steps)
+
+
+def joined(steps: Sequence[Episodes]) -> Episodes:
+    """Episodes from their steps, with zeros after a fall.  fields [N, ·] a step -> [N, steps, ·]."""
     episodes = Episodes(*(np.stack(field, 1) for field in zip(*steps, strict=True)))
     gone = ~episodes.valid
     for field in (episodes.obs, episodes.action, episodes.reward, episodes.next_obs):

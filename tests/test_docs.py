@@ -32,6 +32,7 @@ from comrl.benchmark.commands.cli import main, parser
 from comrl.benchmark.protocol import configured, parse_overrides, part_settings, resolve, split_overrides
 from comrl.benchmark.reporting import report
 from comrl.benchmark.reporting.ledger import read_ledger
+from comrl.benchmark.training import explore
 from comrl.datasets.store import open_dataset
 from comrl.ground.discovery import declared
 
@@ -42,7 +43,8 @@ NAMED = ("README.md", "docs/quickstart.md", "docs/data-format.md", "docs/results
 SCRIPTED = [ROOT / name for name in NAMED]
 ENV = "sparse-point-mass"  # of the example
 EXAMPLE_FIGURES = ("worst-task", "by-task")
-LISTS = (comrl.envs.family.families, comrl.algorithms.algorithm.algorithms, comrl.datasets.splits.splits)
+DECLARED = (comrl.envs.family.families, comrl.algorithms.algorithm.algorithms, comrl.datasets.splits.splits)
+LISTS = (*DECLARED, explore.rules)
 
 
 @cache
@@ -120,6 +122,8 @@ def check_names(given: dict[str, object], command: str) -> None:
         asked = given.get("split") or []
         for split in [asked] if isinstance(asked, str) else asked:
             comrl.datasets.splits.find_split(split, family)
+        for rule in given.get("explore") or []:  # type: ignore[attr-defined]
+            explore.find_rule(rule)
         algos = given.get("algo") or []
         for algo in [algos] if isinstance(algos, str) else algos:  # type: ignore[attr-defined]
             configured(comrl.algorithms.algorithm.find_algorithm(algo), preset, env, own)
@@ -208,19 +212,22 @@ def made(examples: Path) -> Made:
     run = ["run", *common, "--results", str(there.results), "--seeds", "0", "1"]
     assert main([*run, "--algo", "focal-max", "focal-two-way"]) == 0
     assert main([*run, "--algo", "focal-max", "--split", "good"]) == 0
+    assert main([*run, "--algo", "focal-max", "--context", "online", "--explore", "newest"]) == 0
+    assert (there.run("focal-max", "mixed") / "online.newest.csv").exists()
     return there
 
 
 def test_every_kind_of_part_has_an_example() -> None:
     packages = {str(Path(path).parent) for path in paths_and_sources()}
-    assert packages == {"envs", "algorithms", "datasets", "benchmark/reporting/figures"}
+    within = {f"benchmark/{room}" for room in ("training", "reporting/figures")}
+    assert packages == {"envs", "algorithms", "datasets"} | within
 
 
 def test_the_examples_are_listed_and_verified(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--data", str(made.data)]) == 0
     assert main(["list", "--data", str(made.data), "--results", str(made.results)]) == 0
     listed = capsys.readouterr().out
-    assert all(name in listed for name in (ENV, "focal-max", "focal-two-way", "good"))
+    assert all(name in listed for name in (ENV, "focal-max", "focal-two-way", "good", "newest"))
 
 
 def test_the_example_environment_has_single_tasks(examples: Path) -> None:
@@ -314,7 +321,7 @@ def test_a_package_of_its_own_is_found_and_its_environment_keeps_the_contract(tm
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for name in ("focal-max", "focal-two-way", "good", ENV):
+    for name in ("focal-max", "focal-two-way", "good", "newest", ENV):
         assert re.search(rf"^ *{name} ", done.stdout, re.MULTILINE), f"bench list does not show {name}"
     contract = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-k", ENV, "tests/test_envs.py"]
     done = subprocess.run(contract, cwd=ROOT, env=env, capture_output=True, text=True, check=False)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TAG = re.compile(r"\[(?:focal(?:pp)?|pearl|bcq|mbml|unicorn|csro|corro) [^\]]+\]")
+TAG = re.compile(r"\[(?:focal(?:pp)?|pearl|bcq|mbml|unicorn|csro|corro|idaq) [^\]]+\]")
 PLACE = re.compile(r"\[focal(?:pp)? (?:Table|Fig\.|App\.)")  # where something is printed, not what it says
 LISTED = re.compile(
     r"^\| (?P<tag>`\[.*?\]`|–) \| (?P<says>[^|]+) \| \$(?P<formula>[^$|]+)\$ \| `(?P<function>\S+)`"

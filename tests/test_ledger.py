@@ -44,7 +44,15 @@ def test_a_run_comes_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_the_same_run_writes_the_same_bytes(tmp_path: Path) -> None:
     once, again = (add_run(tmp_path / name, GOALS, FOCALPP) for name in ("once", "again"))
-    names = ["curves.csv", "online.csv", "probe.npz", "returns.csv", "run.json", "shifted.csv"]
+    names = [
+        "curves.csv",
+        "online.best.csv",
+        "online.csv",
+        "probe.npz",
+        "returns.csv",
+        "run.json",
+        "shifted.csv",
+    ]
     assert sorted(p.name for p in once.iterdir()) == names
     for path in once.iterdir():
         assert path.read_bytes() == (again / path.name).read_bytes()

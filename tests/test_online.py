@@ -16,8 +16,9 @@ from comrl.algorithms.learner import State, update
 from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.reporting.figures.online import online_returns, show_online
 from comrl.benchmark.reporting.ledger import EPISODES, FROM_PRIOR, read_ledger
-from comrl.benchmark.training.online import evaluate_online, from_prior, own_context
+from comrl.benchmark.training.online import evaluate_online
 from comrl.benchmark.training.run import run
+from comrl.benchmark.training.trials import Trials, from_prior, own_context
 from comrl.envs import TaskSet
 from comrl.envs.family import sparsify
 from comrl.envs.rollout import Episodes
@@ -58,14 +59,19 @@ def test_a_seed_is_tested_as_it_would_be_alone(name: str) -> None:
 
 
 def test_before_anything_is_known_embeddings_are_the_priors() -> None:
-    sampler, trials = toy_sampler(8), 400
-    pearl, focal = begun(find_algorithm("batch-pearl")), begun(find_algorithm("focal"))
-    z = from_prior(pearl, sampler, TASKS, trials, Stream(SEEDS))
+    sampler = toy_sampler(8)
+
+    def drawn(name: str, count: int) -> torch.Tensor:
+        state = begun(find_algorithm(name))
+        state.training = replace(state.training, eval_episodes=count)
+        return from_prior(Trials(state, sampler, TASKS, None, Stream(SEEDS), 4))
+
+    z = drawn("batch-pearl", 400)
     assert z.shape == (2, 800, 3)
     assert abs(float(z.mean())) < 0.1 and abs(float(z.std()) - 1) < 0.1
-    oracle = from_prior(begun(find_algorithm("oracle")), sampler, TASKS, 2, Stream(SEEDS))
+    oracle = drawn("oracle", 2)
     assert torch.equal(oracle[0], sampler.params[[3, 3, 5, 5]])
-    z = from_prior(focal, sampler, TASKS, trials, Stream(SEEDS))
+    z = drawn("focal", 400)
     assert float(z.abs().max()) < 1 and len(z[0].unique(dim=0)) > 100
 
 
@@ -81,7 +87,8 @@ def test_contexts_hold_what_was_lived_through_and_nothing_else() -> None:
         field[~valid] = np.nan
     episodes = [Episodes(*fields, np.zeros_like(valid), valid) for _ in range(2)]
     state.training = replace(state.training, test_context=200)
-    context = own_context(state, episodes, -0.5, Stream(SEEDS))
+    trials = Trials(state, toy_sampler(8), TASKS, -0.5, Stream(SEEDS), 4, episodes)
+    context = own_context(trials)
     assert context.obs.shape == (2, 2, 200, 2) and context.next_obs is None
     for n in range(count):
         mine = context.obs[n // 2, n % 2].numpy()
@@ -89,6 +96,12 @@ def test_contexts_hold_what_was_lived_through_and_nothing_else() -> None:
         assert {*map(tuple, mine)} == {*map(tuple, there)}
         reward = sparsify(fields[2][n, : length[n]], -0.5).astype(np.float32)
         assert {*context.reward[n // 2, n % 2, :, 0].tolist()} == {*reward.tolist()}
+    second = Episodes(*(field + (field.dtype != bool) for field in episodes[1]))  # told from the first by 1
+    trials.lived[1] = second
+    kept = own_context(trials, np.arange(2) == [[0], [1], [1], [0]])
+    for n, which in enumerate((0, 1, 1, 0)):
+        there = trials.lived[which].obs[n, : length[n]].astype(np.float32)
+        assert {*map(tuple, kept.obs[n // 2, n % 2].numpy())} == {*map(tuple, there)}
 
 
 def test_its_returns_are_kept_apart_and_shown_apart(smoke_data: Path, tmp_path: Path) -> None:

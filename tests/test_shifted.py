@@ -115,7 +115,7 @@ def test_the_test_is_kept_and_shown_apart(smoke_data: Path, tmp_path: Path, env:
     running.run(SPEC.model_copy(update={"env": env}), smoke_data, tmp_path, CPU)
     assert returns_by_behaviour(read_ledger(tmp_path).select()) is None
     (folder,) = (tmp_path / "runs").iterdir()
-    row = running.test_folder(folder, smoke_data, CPU, "shifted", None)
+    (row,) = running.test_folder(folder, smoke_data, CPU, "shifted", None)
     ledger = read_ledger(tmp_path).select()
     (done,) = ledger.runs
     table = done.shifted

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comrl.benchmark.commands.exploring import add_options, asked_for
 from comrl.ground.errors import BadInput
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _add_making(add: Add) -> None:
     trainers = "stacked (all tasks at once, the default) or sb3 (the reference)"
     sub.add_argument("--trainer", default="stacked", help=trainers)
     text = "train and test algorithms under the identical protocol"
-    sub = add("run", run_algorithms, text, "preset set data results machine")
+    sub = add("run", run_algorithms, text, "preset set data results explore machine")
     sub.add_argument("--algo", nargs="+", required=True, metavar="ALGO", help="one or more algorithms")
     text = "runs side by side, each in a process with its share of the threads (default: 1)"
     sub.add_argument("--jobs", type=int, default=1, metavar="N", help=text)
@@ -84,7 +85,7 @@ def _add_making(add: Add) -> None:
     text = "online: test policies on contexts of their own too"
     sub.add_argument("--context", choices=("offline", "online"), default="offline", help=text)
     text = "test what was trained in another way, without training it again"
-    sub = add("test", test_runs, text, "data machine")
+    sub = add("test", test_runs, text, "data explore machine")
     sub.add_argument("--run", nargs="+", type=Path, required=True, metavar="FOLDER", help="folders of runs")
     text = "where contexts come from: the data, the policy itself, or other tasks' agents"
     sub.add_argument("--context", choices=("offline", "online", "shifted"), required=True, help=text)
@@ -147,6 +148,7 @@ OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
         default=_folder("COMRL_RESULTS", "results"),
         help="where results live ($COMRL_RESULTS, else ./results)",
     ),
+    "explore": add_options,
     "machine": _machine,
 }
 
@@ -209,6 +211,7 @@ def run_algorithms(arguments: Arguments) -> int:
             seeds=arguments.seeds,
             overrides=overrides,
             context=arguments.context,
+            **asked_for(arguments),
         )
         for env in arguments.env
         for split in arguments.split
@@ -245,12 +248,9 @@ def test_runs(arguments: Arguments) -> int:
             raise BadInput(
                 f"{option} is for offline contexts; leave it out with --context {arguments.context}"
             )
-    device = prepare(_machine_of(arguments))
-    rows = [
-        test_folder(folder, arguments.data, device, arguments.context, arguments.split, arguments.tasks)
-        for folder in arguments.run
-    ]
-    show(rows)
+    device, asked = prepare(_machine_of(arguments)), asked_for(arguments)
+    about = (arguments.data, device, arguments.context, arguments.split, arguments.tasks)
+    show([row for folder in arguments.run for row in test_folder(folder, *about, **asked)])
     return 0
 
 

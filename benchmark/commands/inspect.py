@@ -19,11 +19,12 @@ from comrl.ground.errors import BadInput
 
 
 def list_tables(data: Path, results: Path) -> list[tuple[str, pd.DataFrame]]:
-    """A titled table each of the environments, algorithms, splits, data sets and runs that there are."""
+    """A titled table each of environments, algorithms, splits, rules, data sets and runs that there are."""
     return [
         ("Environments", pd.DataFrame([_environment(family) for family in families()])),
         ("Algorithms", pd.DataFrame(_algorithms())),
         ("Splits", pd.DataFrame([_split(split) for split in splits()])),
+        ("Rules of exploration, --context online --explore RULE", pd.DataFrame(_rules())),
         (f"Data sets in {data}", pd.DataFrame([_data_set(path) for path in data_sets(data)])),
         (f"Runs in {results}", pd.DataFrame([_run(path) for path in _runs(results)])),
     ]
@@ -73,6 +74,12 @@ def _algorithms() -> list[Row]:
     from comrl.algorithms.algorithm import algorithms
 
     return [{"algorithm": one.name, "label": one.label, "role": one.role} for one in algorithms()]
+
+
+def _rules() -> list[Row]:
+    from comrl.benchmark.training.explore import rules
+
+    return [{"rule": one.name, "how a test task is explored": one.text} for one in rules()]
 
 
 def _data_set(folder: Path) -> Row:

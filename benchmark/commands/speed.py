@@ -26,6 +26,8 @@ from comrl.algorithms.learner import start, update
 from comrl.benchmark.generation.behaviour_sb3 import sb3_steps_per_second
 from comrl.benchmark.protocol import DEFAULT_PRESET, configured, resolve
 from comrl.benchmark.training.evaluate import evaluate
+from comrl.benchmark.training.explore import Exploration, rules
+from comrl.benchmark.training.online import evaluate_online
 from comrl.datasets.sampler import Sampler
 from comrl.datasets.splits import SplitData
 from comrl.datasets.transitions import Transitions, space_of
@@ -44,7 +46,7 @@ SHAPES = (DEFAULT_PRESET, "paper")
 
 def measure(device: torch.device) -> list[dict[str, object]]:
     """The bmm rate, every algorithm's update at two presets, stages of a model a task, stepping, evaluation,
-    stacked SAC against SB3; one row each.
+    rules of exploration, stacked SAC against SB3; one row each.
     """
     plain, simulated = plainest(), largest_body()
     rate = bmm_rate(device)
@@ -54,7 +56,8 @@ def measure(device: torch.device) -> list[dict[str, object]]:
     for algorithm, preset, family in tqdm(jobs, desc="updates", unit="algorithm"):
         rows.append(update_row(algorithm, preset, family, device, rate))
     rows += stage_rows(plain, device)
-    rows += stepping_rows(simulated) + evaluation_rows(simulated, device) + trainer_rows(device)
+    rows += stepping_rows(simulated) + evaluation_rows(simulated, device)
+    rows += exploration_rows(plain, device) + trainer_rows(device)
     return rows
 
 
@@ -91,12 +94,17 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
     """The median time of a call, after one that does not count; fewer repeats where a call takes seconds."""
     times: list[float] = []
     while len(times) <= REPEATS and (len(times) < 2 or sum(times) < PATIENCE):
-        began = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - began)
+        times.append(once(work, device))
     return statistics.median(times[1:])
+
+
+def once(work: Callable[[], object], device: torch.device) -> float:
+    """The time of a call."""
+    began = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began
 
 
 def bmm_rate(device: torch.device) -> float:
@@ -224,6 +232,25 @@ def evaluation_rows(family: TaskFamily, device: torch.device) -> list[dict[str, 
         },
         {"what": f"test one by one, {family.name}", "episodes/s": alone, "over one by one": 1.0},
     ]
+
+
+def exploration_rows(family: TaskFamily, device: torch.device) -> list[dict[str, object]]:
+    """Episodes a second of a test by each rule of exploration, beside the offline test's in turns with it."""
+    protocol, tasks = resolve(DEFAULT_PRESET, family.name), family.task_set()
+    known = next(one for one in algorithms() if one.role == "method" and not one.before)
+    algorithm = configured(known, DEFAULT_PRESET, family.name)
+    state = start(algorithm, protocol.training, space_of(family, tasks.train), SEEDS, device)
+    sampler = random_data(family, device)
+    many, rows = len(SEEDS) * len(tasks.test) * protocol.training.eval_episodes, []
+    for way in map(Exploration, rules()):
+        explore = partial(evaluate_online, state, SEEDS, sampler, family, tasks, family.radius, way)
+        offline = partial(evaluate, state, SEEDS, sampler, family, tasks, "random")
+        turns = [(once(explore, device), once(offline, device)) for _ in range(REPEATS + 1)]
+        mine, theirs = (statistics.median(times[1:]) for times in zip(*turns, strict=True))
+        rate, other = many * (way.episodes + 1) / mine, many / theirs
+        row = {"what": f"test exploring by {way.name}, {known.name}, {family.name}", "episodes/s": rate}
+        rows.append({**row, "over offline": rate / other})
+    return rows
 
 
 def random_data(family: TaskFamily, device: torch.device, rows: int = 1000) -> Sampler:

@@ -95,7 +95,8 @@ class RunCard(ResultCard):
 
     def to_json(self) -> Tree:
         """As plain JSON values; where test contexts came from is no part of a training."""
-        body = super().to_json() | {"spec": self.spec.model_dump(mode="json", exclude={"context"})}
+        tests = {"context", "explore", "explore_steps"}
+        body = super().to_json() | {"spec": self.spec.model_dump(mode="json", exclude=tests)}
         return (
             body
             if self.weights_sha256

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from comrl.benchmark.protocol import RunSpec
+from comrl.benchmark.protocol import PRIOR, RunSpec
 from comrl.benchmark.reporting.cards import PortraitCard, ResultCard, RunCard
 from comrl.benchmark.reporting.folders import WEIGHTS, altered, read_files, unreadable, write_files
 from comrl.benchmark.reporting.formats import Arrays, csv_bytes, csv_table, npz_arrays, npz_bytes
@@ -39,10 +39,15 @@ class Run:
     curves: pd.DataFrame
     returns: pd.DataFrame
     probe: Arrays
-    online: pd.DataFrame | None = None
-    """Every episode of the test on self-collected contexts, where it was asked for."""
+    explored: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    """Every episode of the tests on self-collected contexts, by the name of the exploration."""
     shifted: pd.DataFrame | None = None
     """The test on contexts that other tasks' agents drew, where it was asked for."""
+
+    @property
+    def online(self) -> pd.DataFrame | None:
+        """The test on self-collected contexts that explores from the prior, where it was asked for."""
+        return self.explored.get(PRIOR)
 
     @property
     def spec(self) -> RunSpec:
@@ -191,18 +196,33 @@ def write_run(
     curves: pd.DataFrame,
     returns: pd.DataFrame,
     probe: Mapping[str, NDArray[np.generic]],
-    online: pd.DataFrame | None = None,
+    explored: Mapping[str, pd.DataFrame] | None = None,
     weights: bytes | None = None,
 ) -> Path:
-    """Keep a run, whole or not at all; the same run writes the same bytes."""
+    """Keep a run, whole or not at all; the same run writes the same bytes.
+
+    explored: the tests on self-collected contexts, by the name of the exploration.
+    """
     files: dict[str, bytes] = {"curves.csv": csv_bytes(curves), "returns.csv": csv_bytes(returns)}
-    if online is not None:
-        files[ONLINE] = csv_bytes(online)
+    files |= {explored_file(name): csv_bytes(table) for name, table in (explored or {}).items()}
     if probe:
         files["probe.npz"] = npz_bytes(probe)
     if weights is not None:
         card = card.model_copy(update={"weights_sha256": sha256(weights)})
     return write_files(results / "runs" / card.name, card.FILE, card.to_json(), files, weights)
+
+
+def explored_file(exploration: str) -> str:
+    """The file of a test on self-collected contexts; the first rule's has the name from before the others."""
+    return ONLINE if exploration == PRIOR else f"online.{exploration}.csv"
+
+
+def explored_tables(files: Mapping[str, bytes]) -> dict[str, pd.DataFrame]:
+    """Those tests among a run's files, by the name of the exploration, the prior's first."""
+    own = [name for name in files if name.startswith("online.") and name != ONLINE]
+    named = sorted(name.removeprefix("online.").removesuffix(".csv") for name in own)
+    names = [PRIOR, *named] if ONLINE in files else named
+    return {name: csv_table(files[explored_file(name)]) for name in names}
 
 
 def read_card(folder: Path) -> RunCard:
@@ -260,9 +280,13 @@ def _merged(group: list[Run]) -> Run:
     }
     frames = ([run.curves for run in group], [run.returns for run in group])
     curves, returns = (pd.concat(frame, ignore_index=True) for frame in frames)
-    tried = [run.online for run in group if run.online is not None]
-    online = pd.concat(tried, ignore_index=True) if tried else None
-    return Run(group[0].path, card, curves, returns, probe, online)
+    explored = {
+        name: pd.concat([run.explored[name] for run in group if name in run.explored], ignore_index=True)
+        for name in dict.fromkeys(name for run in group for name in run.explored)
+    }
+    moved = [run.shifted for run in group if run.shifted is not None]
+    shifted = pd.concat(moved, ignore_index=True) if moved else None
+    return Run(group[0].path, card, curves, returns, probe, explored, shifted)
 
 
 def read_cards(results: Path) -> list[RunCard]:
@@ -280,9 +304,8 @@ def _read_run(path: Path) -> Run:
     try:
         curves, returns = csv_table(files["curves.csv"]), csv_table(files["returns.csv"])
         probe = npz_arrays(files["probe.npz"]) if "probe.npz" in files else {}
-        online = csv_table(files[ONLINE]) if ONLINE in files else None
         shifted = csv_table(files[SHIFTED]) if SHIFTED in files else None
-        return Run(path, card, curves, returns, probe, online, shifted)
+        return Run(path, card, curves, returns, probe, explored_tables(files), shifted)
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise unreadable(path, error) from error
 

@@ -19,6 +19,7 @@ from comrl.benchmark.protocol import RunSpec, configured, describe, resolve, run
 from comrl.benchmark.provenance import git_revision
 from comrl.benchmark.reporting.cards import Cost, Provenance, RunCard, run_name
 from comrl.benchmark.training.evaluate import evaluate
+from comrl.benchmark.training.explore import Exploration, settled_explorations
 from comrl.benchmark.training.online import evaluate_online
 from comrl.benchmark.training.shifted import Contexts, evaluate_shifted, relabelled, visited
 from comrl.datasets.cards import TaskSetCard
@@ -73,6 +74,17 @@ class Job:
         """The splits that contexts come from in the last test: its own first, then all of the same radius."""
         alike = [s for s in splits_of(self.family) if s.relabel == self.split.relabel and s != self.split]
         return [self.split, *alike]
+
+    @cached_property
+    def explorations(self) -> tuple[Exploration, ...]:
+        """How the tests on self-collected contexts explore; none where they were not asked for.
+
+        BadInput where a rule is unknown, or cannot be followed here.
+        """
+        spec = self.spec
+        if spec.context != "online":
+            return ()
+        return settled_explorations(spec.explore, spec.explore_steps, self.family, self.fresh())
 
     @property
     def unread(self) -> frozenset[str]:
@@ -132,10 +144,11 @@ class Job:
             contexts = partial(visited, Sampler(visits, params, self.space, self.device))
         return evaluate_shifted(state, self.spec.seeds, sampler, self.family, tasks, contexts)
 
-    def test_online(self, state: State) -> pd.DataFrame:
+    def test_online(self, state: State, exploration: Exploration) -> pd.DataFrame:
         """Returns on the test tasks with contexts that the policies collect themselves."""
         sampler, radius = self.sampler(self.split), self.radius(self.split)
-        return evaluate_online(state, self.spec.seeds, sampler, self.family, self.dataset.task_set, radius)
+        tasks = self.dataset.task_set
+        return evaluate_online(state, self.spec.seeds, sampler, self.family, tasks, radius, exploration)
 
 
 def prepare_job(spec: RunSpec, data: Path, device: torch.device) -> Job:
@@ -172,7 +185,8 @@ def _settle(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.devic
             raise BadInput(
                 f"--set {name} changes nothing: {spec.split} data of {spec.env} have no use for it"
             )
-    job.fresh()  # networks that cannot be built say so now
+    job.fresh()  # networks that cannot be built say so now, and so does an exploration
+    _ = job.explorations
     return job
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +12,21 @@ import pandas as pd
 import torch
 
 from comrl.algorithms.learner import KEY_ENCODER, State
-from comrl.benchmark.protocol import RunSpec
-from comrl.benchmark.reporting.cards import Cost
-from comrl.benchmark.reporting.ledger import ONLINE, SHIFTED, add_test, read_card, read_cards, write_run
+from comrl.benchmark.protocol import PRIOR, RunSpec
+from comrl.benchmark.reporting.cards import Cost, RunCard
+from comrl.benchmark.reporting.folders import read_files
+from comrl.benchmark.reporting.ledger import (
+    SHIFTED,
+    add_test,
+    explored_tables,
+    read_card,
+    read_cards,
+    write_run,
+)
 from comrl.benchmark.reporting.portrait import keep_portrait
-from comrl.benchmark.reporting.tables import Row
+from comrl.benchmark.reporting.tables import Row, mean_std
 from comrl.benchmark.training.evaluate import costs_of_a_test
+from comrl.benchmark.training.explore import Exploration
 from comrl.benchmark.training.job import Job, card, prepare_job
 from comrl.benchmark.training.probe import probe
 from comrl.benchmark.training.train import train
@@ -47,12 +56,14 @@ def run_job(job: Job, results: Path) -> Row:
         "algo": spec.algo,
         "seeds": " ".join(map(str, spec.seeds)),
     }
-    tested = test_again(job, results) if spec.context == "online" else []
+    tested = test_again(job, results)
     with claimed_seeds(job, results) as absent:
         if absent:
-            return row | _trained(replace(job, spec=spec.model_copy(update={"seeds": absent})), results)
+            row |= _trained(replace(job, spec=spec.model_copy(update={"seeds": absent})), results)
+            return row | last_episodes(job, results)
     _forget(job, results)
-    return row | {"done": f"tested online: {' '.join(tested)}" if tested else "already there"}
+    row |= {"done": f"tested online: {' '.join(tested)}" if tested else "already there"}
+    return row | last_episodes(job, results)
 
 
 @contextmanager
@@ -85,19 +96,17 @@ def _trained(job: Job, results: Path) -> Row:
         shifted = [job.test(state, split) for split in job.contexts[1:]]
         returns = pd.concat([own, *shifted], ignore_index=True)
         cost = _cost(job, state, seconds)
-        online = job.test_online(state) if job.spec.context == "online" else None
-        mean, std = map(torch.from_numpy, job.standardisation)
-        weights = as_bytes(state, mean, std)
+        explored = {way.name: job.test_online(state, way) for way in job.explorations}
+        weights = as_bytes(state, *map(torch.from_numpy, job.standardisation))
         about = card(job, cost, doubts_of(job, curves))
-        path = write_run(results, about, curves, returns, probe(state, job), online, weights)
+        path = write_run(results, about, curves, returns, probe(state, job), explored, weights)
     _forget(job, results)
-    score = job.family.scores[0].name
-    means = own.groupby("seed")[score].mean()
+    mean, std = _of_seeds(own, job)
     row: Row = {
         "seeds": " ".join(map(str, job.spec.seeds)),
-        "score": score,
-        "mean": round(float(means.mean()), 3),
-        "std": round(float(means.std()), 3),
+        "score": job.family.scores[0].name,
+        "mean": round(mean, 3),
+        "std": round(std, 3),
         "seconds": round(sum(seconds)),
         "done": path.name,
     }
@@ -117,13 +126,48 @@ def doubts_of(job: Job, curves: pd.DataFrame) -> tuple[str, ...]:
 def test_again(job: Job, results: Path) -> list[str]:
     """Test the finished runs of this experiment on contexts of their own where they were not; their names."""
     found = []
-    for path in sorted((results / "runs").glob(f"{job.spec.env}.{job.spec.split}.*")):
-        known = read_card(path)
-        mine = known.settings_id == job.settings_id and {*known.spec.seeds} & {*job.spec.seeds}
-        if mine and ONLINE not in known.files:
-            test_run(path, job, context="online")
-            found.append(path.name)
+    for path, known in _runs_of(job, results):
+        missing = [way for way in job.explorations if way.file not in known.files]
+        for way in missing:
+            test_run(path, job, context="online", exploration=way)
+        found += [path.name] if missing else []
     return found
+
+
+def _runs_of(job: Job, results: Path) -> list[tuple[Path, RunCard]]:
+    """The finished runs of this experiment that have one of the job's seeds, and their cards."""
+    paths = sorted((results / "runs").glob(f"{job.spec.env}.{job.spec.split}.*"))
+    known = [(path, read_card(path)) for path in paths]
+    return [
+        (path, card)
+        for path, card in known
+        if card.settings_id == job.settings_id and {*card.spec.seeds} & {*job.spec.seeds}
+    ]
+
+
+def last_episodes(job: Job, results: Path) -> Row:
+    """The last episode after each exploration asked for: mean (standard deviation) over the job's seeds."""
+    if not job.explorations:
+        return {}
+    row: Row = {}
+    kept = [explored_tables(read_files(path, RunCard.FILE)[1]) for path, _ in _runs_of(job, results)]
+    for way in job.explorations:
+        found = [tables[way.name] for tables in kept if way.name in tables]
+        own = [table[table["seed"].isin(job.spec.seeds)] for table in found]
+        if own:  # another process may just have trained these seeds and not tested them so
+            row[f"explore {way.name}"] = mean_std(*_of_seeds(_last_of(pd.concat(own)), job))
+    return row
+
+
+def _last_of(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the last episode of every trial."""
+    return table[table["episode"] == table["episode"].max()]
+
+
+def _of_seeds(table: pd.DataFrame, job: Job) -> tuple[float, float]:
+    """Mean and standard deviation over seeds of the headline score."""
+    means = table.groupby("seed")[job.family.scores[0].name].mean()
+    return float(means.mean()), float(means.std())
 
 
 def test_run(
@@ -133,6 +177,7 @@ def test_run(
     context: str,
     split: str | None = None,
     on_training_tasks: bool = False,
+    exploration: Exploration | None = None,
 ) -> pd.DataFrame:
     """Test what a run trained, without training it again, and keep the result beside it.
 
@@ -146,8 +191,8 @@ def test_run(
         )
     state = trained_state(known, read_weights(path, known, job.device), job.device)
     job = replace(job, spec=job.spec.model_copy(update={"seeds": known.spec.seeds}))
-    if context == "online":
-        name, table = ONLINE, job.test_online(state)
+    if exploration is not None:
+        name, table = exploration.file, job.test_online(state, exploration)
     elif context == "shifted":
         name, table = SHIFTED, job.test_shifted(state)
     else:
@@ -159,21 +204,42 @@ def test_run(
 
 
 def test_folder(
-    path: Path, data: Path, device: torch.device, context: str, split: str | None, tasks: str = "test"
-) -> Row:
-    """Test the run in a folder; a row that sums it up."""
+    path: Path,
+    data: Path,
+    device: torch.device,
+    context: str,
+    split: str | None,
+    tasks: str = "test",
+    explore: Sequence[str] = (PRIOR,),
+    explore_steps: int | None = None,
+) -> list[Row]:
+    """Test the run in a folder; a row that sums up each test."""
     known = read_card(path)
     read_weights(path, known, device)  # says so at once where there are none
-    spec = known.spec.model_copy(update={"overrides": {}})
+    asked = {"explore": explore, "explore_steps": explore_steps} if context == "online" else {}
+    mode = "online" if asked else "offline"
+    spec = known.spec.model_copy(update={"overrides": {}, "context": mode, **asked})
     job = replace(prepare_job(spec, data, device), training=training_of(known))
-    table = test_run(path, job, context=context, split=split, on_training_tasks=tasks == "train")
-    score = job.family.scores[0].name
-    last = table[table["episode"] == table["episode"].max()] if context == "online" else table
-    last = last[last["behaviour"] != last["task"]] if context == "shifted" else last
-    own = last.groupby("seed")[score].mean()
-    about: Row = {"run": path.name, "context": context, "split": split or spec.split, "tasks": tasks}
-    about |= {"score": score}
-    return about | {"mean": round(float(own.mean()), 3), "std": round(float(own.std()), 3)}
+    ways = job.explorations or (None,)
+    return [_tested(path, job, context, split, tasks, way) for way in ways]
+
+
+def _tested(
+    path: Path, job: Job, context: str, split: str | None, tasks: str, way: Exploration | None
+) -> Row:
+    """Test the run in one way; a row that sums it up."""
+    on_training_tasks = tasks == "train"
+    table = test_run(
+        path, job, context=context, split=split, on_training_tasks=on_training_tasks, exploration=way
+    )
+    about: Row = {"run": path.name, "context": context}
+    if way is not None:
+        table, about = _last_of(table), about | {"explore": way.name}
+    if context == "shifted":
+        table = table[table["behaviour"] != table["task"]]
+    mean, std = _of_seeds(table, job)
+    about |= {"split": split or job.spec.split, "tasks": tasks, "score": job.family.scores[0].name}
+    return about | {"mean": round(mean, 3), "std": round(std, 3)}
 
 
 def _forget(job: Job, results: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from comrl.benchmark.protocol import PRIOR
 from comrl.benchmark.reporting.cards import PortraitCard, RunCard
 from comrl.benchmark.reporting.ledger import SHIFTED, add_test, write_portrait, write_run
 from comrl.envs.family import find_family
@@ -163,8 +164,8 @@ def add_run(
     }  # fmt: skip
     final = _returns(draw, env, algo, seeds, contexts or (split,))
     probe = _probe(draw, env, algo, len(seeds), draws) if algo.role == "method" else {}
-    curves, online = _curves(draw, env, final, seeds, training), _online(final, split)
-    folder = write_run(results, RunCard.read(info), curves, final, probe, online)
+    curves, explored = _curves(draw, env, final, seeds, training), _explored(final, split)
+    folder = write_run(results, RunCard.read(info), curves, final, probe, explored)
     if env.radius is not None:
         add_test(folder, SHIFTED, _shifted(env, final, split))
     return folder
@@ -193,14 +194,18 @@ def _returns(
     return pd.DataFrame(rows)
 
 
-def _online(final: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Trials of five episodes, the first two worse than the offline test and the others as good."""
+def _explored(final: pd.DataFrame, split: str) -> dict[str, pd.DataFrame]:
+    """Trials of five episodes, the first two worse than the offline test and the others as good.
+
+    By another rule the first seed alone was tested.
+    """
     own = final[final["context"] == split].drop(columns="context").rename(columns={"episode": "trial"})
     scores = [name for name in own if name not in ("seed", "task", "trial")]
     episodes = [own.assign(episode=episode) for episode in range(5)]
     for worse in episodes[:2]:
         worse[scores] -= 1
-    return pd.concat(episodes, ignore_index=True)
+    table = pd.concat(episodes, ignore_index=True)
+    return {PRIOR: table, "best": table[table["seed"] == table["seed"].iloc[0]]}
 
 
 def _shifted(env: Env, final: pd.DataFrame, split: str) -> pd.DataFrame:

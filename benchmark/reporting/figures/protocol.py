@@ -126,7 +126,7 @@ def costs(ledger: Ledger) -> pd.DataFrame | None:
             rows.append(
                 {
                     "environment": entry.setting,
-                    "algorithm": entry.label + (", online" if run.online is not None else ""),
+                    "algorithm": entry.label + (", online" if run.explored else ""),
                     "seeds": len(run.spec.seeds),
                     "steps before": cost.before_steps,
                     "before_seconds": cost.before_seconds,

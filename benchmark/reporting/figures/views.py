@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from comrl.benchmark.protocol import PRIOR
 from comrl.benchmark.reporting.cards import PortraitCard, RunCard
 from comrl.benchmark.reporting.ledger import Ledger, Portrait, Run
 
@@ -95,15 +96,24 @@ class Entry:
         kept = [run.shifted for run in self.runs if run.shifted is not None]
         return pd.concat(kept).drop_duplicates(["seed", "task", "behaviour"]) if kept else None
 
+    @property
+    def explorations(self) -> list[str]:
+        """The explorations that it was tested with on self-collected contexts."""
+        return list(dict.fromkeys(name for run in self.runs for name in run.explored))
+
+    def explored(self, exploration: str) -> pd.DataFrame | None:
+        """Every episode of trials after an exploration, each seed once; None without any."""
+        kept = [run.explored[exploration] for run in self.runs if exploration in run.explored]
+        return pd.concat(kept).drop_duplicates(["seed", "task", "trial", "episode"]) if kept else None
+
     def online(self, score: str) -> Array | None:
-        """Returns of every episode of trials on self-collected contexts, mean over trials; None without any.
+        """Returns of every episode of trials that explore from the prior, mean over trials; None without any.
 
         -> [S, T, episodes].
         """
-        kept = [run.online for run in self.runs if run.online is not None]
-        if not kept:
+        table = self.explored(PRIOR)
+        if table is None:
             return None
-        table = pd.concat(kept).drop_duplicates(["seed", "task", "trial", "episode"])
         means = table.groupby(["seed", "task", "episode"])[score].mean()
         return means.to_numpy().reshape(*(len(level) for level in means.index.levels))
 
