@@ -14,7 +14,7 @@ from comrl.datasets.transitions import Context, MetaBatch, Rows
 from comrl.datasets.transitions import Space as Space
 from comrl.ground.discovery import by_name, declared
 from comrl.ground.noise import Stream
-from comrl.ground.settings import BelowOne, Count, Pair, Positive, Tables, Whole, required, setting
+from comrl.ground.settings import BelowOne, Count, Number, Pair, Positive, Tables, Whole, required, setting
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Training:
     sees_position: bool = setting(
         False, "policy and encoder see where the body is, as in the authors' cheetahs"
     )
-    context_radius: float | None = setting(None, "goal radius of the context in place of the family's")
+    context_radius: Number | None = setting(None, "goal radius of the context in place of the family's")
 
 
 class Encoder(Protocol):

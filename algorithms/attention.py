@@ -16,7 +16,7 @@ from comrl.algorithms.stack import StackedLinear
 from comrl.datasets.transitions import Context
 from comrl.ground.errors import BadInput
 from comrl.ground.noise import Stream
-from comrl.ground.settings import BelowOne, Count, Positive, Whole, setting
+from comrl.ground.settings import BelowOne, Count, Depth, Rate, Whole, Width, setting
 
 
 def mean_one(score: Tensor) -> Tensor:
@@ -191,13 +191,13 @@ class Attention:
     join: Literal["sum", "product", "block"] = setting(
         "sum", "how both kinds meet", paper="in parallel, by addition (section 3.2)"
     )
-    latent: Count = setting(5, "width Z of the embedding", paper="5 points, 20 bodies (Table 6)")
-    width: Count = setting(128, "numbers a token", paper="128 (Table 6)")
-    heads: Count = setting(8, "heads of the self-attention", paper="8 (Table 6)")
-    blocks: Count = setting(3, "residual blocks", paper="3 (Table 6)")
+    latent: Width = setting(5, "width Z of the embedding", paper="5 points, 20 bodies (Table 6)")
+    width: Width = setting(128, "numbers a token", paper="128 (Table 6)")
+    heads: Width = setting(8, "heads of the self-attention", paper="8 (Table 6)")
+    blocks: Depth = setting(3, "residual blocks", paper="3 (Table 6)")
     reduction: Count = setting(16, "factor by which the gate's bottleneck is narrower", paper="16 (Table 6)")
     dropout: BelowOne = setting(0.1, "share of a block's numbers dropped in training", paper="0.1 (Table 6)")
-    lr: Positive = setting(1e-3, "Adam's rate at the start", paper="1e-3 points, 3e-3 bodies (Table 6)")
+    lr: Rate = setting(1e-3, "Adam's rate at the start", paper="1e-3 points, 3e-3 bodies (Table 6)")
     steps: Whole = setting(100_000, "gradient steps after which the encoder stands still", paper="all")
 
     def idle(self) -> set[str]:

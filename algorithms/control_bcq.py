@@ -16,7 +16,7 @@ from comrl.algorithms.control_sac import critic_loss
 from comrl.algorithms.stack import ConditionalVae, Ensemble, StackedMLP
 from comrl.datasets.transitions import Rows
 from comrl.ground.noise import Stream
-from comrl.ground.settings import BelowOne, Count, NonNegative, Positive, Rate, setting
+from comrl.ground.settings import BelowOne, Count, Depth, NonNegative, Positive, Rate, Width, setting
 
 NEVER = 1e-6  # how near to 0 and 1 a share is taken for a quantile
 Net = Callable[[Tensor], Tensor]
@@ -108,12 +108,10 @@ class Bcq:
     """
 
     proposals: Proposals = field(default_factory=Proposals)
-    width: Count = setting(256, "units of a hidden layer", paper="256 (Table 6)")
-    depth: Count = setting(3, "hidden layers", paper="3 (Table 6)")
-    actor_lr: Positive = setting(1e-3, "Adam's rate of what acts", paper="1e-3 points, 3e-3 bodies (Table 6)")
-    critic_lr: Positive = setting(
-        1e-3, "Adam's rate of what values", paper="1e-3 points, 3e-3 bodies (Table 6)"
-    )
+    width: Width = setting(256, "units of a hidden layer", paper="256 (Table 6)")
+    depth: Depth = setting(3, "hidden layers", paper="3 (Table 6)")
+    actor_lr: Rate = setting(1e-3, "Adam's rate of what acts", paper="1e-3 points, 3e-3 bodies (Table 6)")
+    critic_lr: Rate = setting(1e-3, "Adam's rate of what values", paper="1e-3 points, 3e-3 bodies (Table 6)")
     tau: Rate = setting(0.005, "how far a target network moves at every step")
     caution: BelowOne = setting(0.75, "share of the smaller of two critics in a target", paper="0.75 (BCQ)")
     prior_weight: NonNegative = setting(0.5, "weight of the autoencoder's divergence from the prior, a nat")

@@ -21,7 +21,7 @@ from comrl.algorithms.policy import Sampled, clamp_through, split_head
 from comrl.algorithms.stack import StackedMLP
 from comrl.datasets.transitions import Rows
 from comrl.ground.noise import Stream
-from comrl.ground.settings import NonNegative, Positive, setting
+from comrl.ground.settings import NonNegative, Number, Positive, Rate, setting
 
 Head = tuple[Tensor, Tensor]
 """Mean and log standard deviation before the squashing."""
@@ -104,15 +104,15 @@ class Brac:
         0.0, "weight of a nat of divergence at the start", paper="0 points, 500 bodies"
     )
     strength_max: NonNegative = setting(2000.0, "largest weight of a nat of divergence")
-    strength_lr: Positive = setting(0.01, "Adam's rate of the log strength")
+    strength_lr: Rate = setting(0.01, "Adam's rate of the log strength")
     strength_eps: Positive = setting(
         1e-8, "Adam's epsilon of it: where it is large, steps are in proportion to the excess", before=1e-8
     )
-    target_divergence: float = setting(0.05, "nats at which the strength rests", paper="0.05 (Table 6)")
+    target_divergence: Number = setting(0.05, "nats at which the strength rests", paper="0.05 (Table 6)")
     divergence: Literal["dual", "primal"] = setting(
         "dual", "estimated by a critic, or exactly from a policy fitted to the data", paper="dual"
     )
-    divergence_lr: Positive = setting(1e-4, "Adam's rate of critic or fitted policy", paper="1e-4 (Table 6)")
+    divergence_lr: Rate = setting(1e-4, "Adam's rate of critic or fitted policy", paper="1e-4 (Table 6)")
     clamp: Literal["through", "hard"] = setting(
         "through", "whether gradient passes a clamped log deviation; the authors' code: hard"
     )

@@ -14,7 +14,7 @@ from comrl.algorithms.control_bcq import Proposals, decoded
 from comrl.algorithms.stack import StackedMLP
 from comrl.datasets.transitions import Rows
 from comrl.ground.noise import Stream
-from comrl.ground.settings import Count, Positive, setting
+from comrl.ground.settings import Depth, Rate, Width, setting
 
 LESSON = "lesson"
 
@@ -38,12 +38,10 @@ class Distilled:
     """BCQ's critic, decoder and correction, each a regression on its teachers' own; acts as BCQ does."""
 
     proposals: Proposals = field(default_factory=Proposals)
-    width: Count = setting(256, "units of a hidden layer", paper="256 (Table 6)")
-    depth: Count = setting(3, "hidden layers", paper="3 (Table 6)")
-    actor_lr: Positive = setting(1e-3, "Adam's rate of what acts", paper="1e-3 points, 3e-3 bodies (Table 6)")
-    critic_lr: Positive = setting(
-        1e-3, "Adam's rate of what values", paper="1e-3 points, 3e-3 bodies (Table 6)"
-    )
+    width: Width = setting(256, "units of a hidden layer", paper="256 (Table 6)")
+    depth: Depth = setting(3, "hidden layers", paper="3 (Table 6)")
+    actor_lr: Rate = setting(1e-3, "Adam's rate of what acts", paper="1e-3 points, 3e-3 bodies (Table 6)")
+    critic_lr: Rate = setting(1e-3, "Adam's rate of what values", paper="1e-3 points, 3e-3 bodies (Table 6)")
     tau: ClassVar[float] = 1.0
 
     @property

@@ -15,7 +15,7 @@ from comrl.algorithms.policy import Sampled, sample, split_head
 from comrl.algorithms.stack import Ensemble, StackedMLP
 from comrl.datasets.transitions import Rows
 from comrl.ground.noise import Stream
-from comrl.ground.settings import Count, Positive, Rate, setting
+from comrl.ground.settings import Depth, Number, Positive, Rate, Width, setting
 
 LOG_STD = (-5.0, 2.0)  # the usual clamp of online SAC
 
@@ -29,16 +29,14 @@ def temperature_loss(log_temperature: Tensor, log_prob: Tensor, target_entropy: 
 class OnlineSac:
     """The agents behind the data: SAC without a state value (Haarnoja et al., 2018b)."""
 
-    width: Count = setting(256, "units of a hidden layer", paper="1024 (authors' code)")
-    depth: Count = setting(2, "hidden layers", paper="2 (authors' code)")
-    lr: Positive = setting(
-        3e-4, "Adam's rate of actor, critics and temperature", paper="1e-4 (authors' code)"
-    )
+    width: Width = setting(256, "units of a hidden layer", paper="1024 (authors' code)")
+    depth: Depth = setting(2, "hidden layers", paper="2 (authors' code)")
+    lr: Rate = setting(3e-4, "Adam's rate of actor, critics and temperature", paper="1e-4 (authors' code)")
     tau: Rate = setting(0.005, "how far a target network moves at every step", paper="0.005 (authors' code)")
     initial_temperature: Positive = setting(
         0.1, "what a nat of entropy is worth at the start, in reward", paper="0.1 (authors' code)"
     )
-    target_entropy: float = setting(
+    target_entropy: Number = setting(
         -2.0, "entropy at which the temperature holds the policy, in nats", paper="-A (authors' code)"
     )
 

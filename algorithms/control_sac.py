@@ -13,7 +13,7 @@ from comrl.algorithms.policy import Clamp, Sampled, sample, split_head
 from comrl.algorithms.stack import Ensemble, StackedMLP
 from comrl.datasets.transitions import Rows
 from comrl.ground.noise import Stream
-from comrl.ground.settings import Count, NonNegative, Positive, Rate, setting
+from comrl.ground.settings import Depth, Logarithm, NonNegative, Rate, Width, setting
 
 
 def critic_loss(q: Tensor, reward: Tensor, alive: Tensor, next_value: Tensor, discount: float) -> Tensor:
@@ -44,16 +44,14 @@ def policy_loss(drawn: Sampled, q_min: Tensor, temperature: float, shrink: float
 class Sac:
     """Twin critics, state value with a target, tanh-Gaussian policy, a fixed entropy temperature."""
 
-    width: Count = setting(256, "units of a hidden layer", paper="256 (Table 6)")
-    depth: Count = setting(3, "hidden layers", paper="3 (Table 6)")
-    actor_lr: Positive = setting(1e-3, "Adam's rate of what acts", paper="1e-3 points, 3e-3 bodies (Table 6)")
-    critic_lr: Positive = setting(
-        1e-3, "Adam's rate of what values", paper="1e-3 points, 3e-3 bodies (Table 6)"
-    )
+    width: Width = setting(256, "units of a hidden layer", paper="256 (Table 6)")
+    depth: Depth = setting(3, "hidden layers", paper="3 (Table 6)")
+    actor_lr: Rate = setting(1e-3, "Adam's rate of what acts", paper="1e-3 points, 3e-3 bodies (Table 6)")
+    critic_lr: Rate = setting(1e-3, "Adam's rate of what values", paper="1e-3 points, 3e-3 bodies (Table 6)")
     temperature: NonNegative = setting(1.0, "what a nat of entropy is worth, in scaled reward")
     tau: Rate = setting(0.005, "how far a target network moves at every step")
-    log_std_low: float = setting(-20.0, "least log standard deviation of the policy before the tanh")
-    log_std_high: float = setting(0.0, "largest log standard deviation of the policy before the tanh")
+    log_std_low: Logarithm = setting(-20.0, "least log standard deviation of the policy before the tanh")
+    log_std_high: Logarithm = setting(0.0, "largest log standard deviation of the policy before the tanh")
     shrink: NonNegative = setting(1e-3, "weight of the policy's squared outputs, in temperatures")
 
     @property

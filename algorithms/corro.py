@@ -18,7 +18,7 @@ from comrl.algorithms.stack import StackedLinear, StackedMLP
 from comrl.algorithms.task_losses import info_nce, over_constant, without_networks, without_rates
 from comrl.datasets.transitions import Context
 from comrl.ground.noise import Stream
-from comrl.ground.settings import Count, NonNegative, Positive, Whole, setting
+from comrl.ground.settings import Count, Depth, NonNegative, Positive, Rate, Whole, Width, setting
 
 
 def attention_pool(each: Tensor, score: Tensor) -> Tensor:
@@ -46,10 +46,10 @@ class TransitionPool:
     The pool does not reach the embedding: that learns from the task loss alone, and the pool from control.
     """
 
-    latent: Count = setting(5, "width Z of the embedding", paper="5, 32 for walkers (code)")
-    width: Count = setting(64, "units of a hidden layer", paper="64, 128 for walkers (code)")
-    depth: Count = setting(2, "hidden layers", paper="2 (code)")
-    lr: Positive = setting(3e-4, "Adam's rate at the start", paper="3e-4 (code)")
+    latent: Width = setting(5, "width Z of the embedding", paper="5, 32 for walkers (code)")
+    width: Width = setting(64, "units of a hidden layer", paper="64, 128 for walkers (code)")
+    depth: Depth = setting(2, "hidden layers", paper="2 (code)")
+    lr: Rate = setting(3e-4, "Adam's rate at the start", paper="3e-4 (code)")
     steps: Whole = setting(100_000, "gradient steps after which the encoder stands still", paper="all")
 
     def latent_width(self, space: Space) -> int:

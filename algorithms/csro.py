@@ -15,7 +15,7 @@ from comrl.algorithms.focal import FOCAL
 from comrl.algorithms.stack import StackedMLP
 from comrl.algorithms.task_losses import DistanceMetric, over_constant
 from comrl.ground.noise import Stream
-from comrl.ground.settings import Count, NonNegative, Positive, setting
+from comrl.ground.settings import Depth, NonNegative, Rate, Width, setting
 
 VARIANCE = (math.log1p(math.exp(-1)), math.log1p(math.e))  # the softplus of a tanh at its ends
 
@@ -67,9 +67,9 @@ class LittleOfBehaviour:
         default_factory=lambda: DistanceMetric(weight=10.0, root=True, mean_over_dims=True)
     )
     club_weight: NonNegative = setting(25.0, "weight of the bound", paper="10 to 50 (code)")
-    width: Count = setting(200, "units of a hidden layer of the estimator", paper="200 (code)")
-    depth: Count = setting(3, "hidden layers of the estimator", paper="3 (code)")
-    lr: Positive = setting(3e-4, "Adam's rate of the estimator", paper="3e-4 (code)")
+    width: Width = setting(200, "units of a hidden layer of the estimator", paper="200 (code)")
+    depth: Depth = setting(3, "hidden layers of the estimator", paper="3 (code)")
+    lr: Rate = setting(3e-4, "Adam's rate of the estimator", paper="3e-4 (code)")
     momentum: ClassVar[None] = None
     compares: ClassVar[bool] = True
 

@@ -14,7 +14,7 @@ from comrl.algorithms.belief import Belief, product_of_gaussians
 from comrl.algorithms.stack import StackedMLP
 from comrl.datasets.transitions import Context
 from comrl.ground.noise import Stream
-from comrl.ground.settings import Count, Positive, Whole, setting
+from comrl.ground.settings import Depth, Positive, Rate, Whole, Width, setting
 
 
 def no_embedding(part: object, net: nn.Module, context: Context) -> Tensor:
@@ -26,10 +26,10 @@ def no_embedding(part: object, net: nn.Module, context: Context) -> Tensor:
 class MeanPool:
     """The mean of every transition's embedding by an MLP with tanh output. [focalpp eq. 11]"""
 
-    latent: Count = setting(5, "width Z of the embedding", paper="5 points, 20 bodies (Table 6)")
-    width: Count = setting(256, "units of a hidden layer", paper="256 (Table 6)")
-    depth: Count = setting(3, "hidden layers", paper="3 (Table 6)")
-    lr: Positive = setting(1e-3, "Adam's rate at the start", paper="1e-3 points, 3e-3 bodies (Table 6)")
+    latent: Width = setting(5, "width Z of the embedding", paper="5 points, 20 bodies (Table 6)")
+    width: Width = setting(256, "units of a hidden layer", paper="256 (Table 6)")
+    depth: Depth = setting(3, "hidden layers", paper="3 (Table 6)")
+    lr: Rate = setting(1e-3, "Adam's rate at the start", paper="1e-3 points, 3e-3 bodies (Table 6)")
     steps: Whole = setting(100_000, "gradient steps after which the encoder stands still", paper="all")
 
     def latent_width(self, space: Space) -> int:
@@ -60,10 +60,10 @@ class MeanPool:
 class GaussianProduct:
     """Each transition through an MLP to a Gaussian factor; the belief is their product. [pearl posterior]"""
 
-    latent: Count = setting(5, "width Z of the embedding", paper="5 points, 20 bodies (Table 6)")
-    width: Count = setting(256, "units of a hidden layer", paper="256 (Table 6)")
-    depth: Count = setting(3, "hidden layers", paper="3 (Table 6)")
-    lr: Positive = setting(1e-3, "Adam's rate at the start", paper="1e-3 points, 3e-3 bodies (Table 6)")
+    latent: Width = setting(5, "width Z of the embedding", paper="5 points, 20 bodies (Table 6)")
+    width: Width = setting(256, "units of a hidden layer", paper="256 (Table 6)")
+    depth: Depth = setting(3, "hidden layers", paper="3 (Table 6)")
+    lr: Rate = setting(1e-3, "Adam's rate at the start", paper="1e-3 points, 3e-3 bodies (Table 6)")
     steps: Whole = setting(100_000, "gradient steps after which the encoder stands still", paper="all")
     smallest_variance: Positive = setting(1e-7, "least variance of a transition's factor")
 

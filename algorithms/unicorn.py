@@ -18,7 +18,7 @@ from comrl.algorithms.standardise import standardised
 from comrl.algorithms.task_losses import DistanceMetric, over_constant
 from comrl.datasets.transitions import Context
 from comrl.ground.noise import Stream
-from comrl.ground.settings import Count, Positive, setting
+from comrl.ground.settings import Depth, Rate, Width, setting
 
 LOG_VARIANCE = (-10.0, 0.5)
 
@@ -55,9 +55,9 @@ def held_between(x: Tensor, low: float, high: float) -> Tensor:
 class TaskClassifier:
     """The training task is read from the embedding: UNICORN-SUP. [unicorn sup]"""
 
-    width: Count = setting(64, "units of a hidden layer of the classifier", paper="64 (successors' code)")
-    depth: Count = setting(2, "hidden layers of the classifier", paper="2 (successors' code)")
-    lr: Positive = setting(3e-4, "Adam's rate of the classifier", paper="3e-4 (successors' code)")
+    width: Width = setting(64, "units of a hidden layer of the classifier", paper="64 (successors' code)")
+    depth: Depth = setting(2, "hidden layers of the classifier", paper="2 (successors' code)")
+    lr: Rate = setting(3e-4, "Adam's rate of the classifier", paper="3e-4 (successors' code)")
     momentum: ClassVar[None] = None
     compares: ClassVar[bool] = True
 
@@ -96,11 +96,11 @@ class Reconstruction:
     metric: DistanceMetric = field(
         default_factory=lambda: DistanceMetric(weight=0.15, root=True, mean_over_dims=True)
     )
-    width: Count = setting(
+    width: Width = setting(
         64, "units of a hidden layer of the decoder", paper="64, 128 for parameters (code)"
     )
-    depth: Count = setting(2, "hidden layers of the decoder", paper="2 (code)")
-    lr: Positive = setting(3e-4, "Adam's rate of the decoder", paper="3e-4 (code)")
+    depth: Depth = setting(2, "hidden layers of the decoder", paper="2 (code)")
+    lr: Rate = setting(3e-4, "Adam's rate of the decoder", paper="3e-4 (code)")
     momentum: ClassVar[None] = None
     compares: ClassVar[bool] = True
 

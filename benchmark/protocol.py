@@ -25,6 +25,7 @@ from comrl.ground.settings import (
     changed,
     checked,
     merged,
+    refuse_unbounded,
     required,
     setting,
     settings_of,
@@ -208,17 +209,39 @@ def parse_overrides(settings: Sequence[str], *sections: str) -> dict[str, Any]:
             )
         if key in parsed:
             raise BadInput(f"--set {key} is given twice; keep one")
-        try:
-            parsed[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            parsed[key] = text.strip()
+        parsed[key] = _as_toml(text)
     return parsed
+
+
+def _as_toml(text: str) -> Any:
+    """One TOML value, or the plain words that the text is."""
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except ValueError:  # TOML's own errors, and a number with thousands of digits
+        return text.strip()
+    return found["value"] if len(found) == 1 else text.strip()
 
 
 def split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Overrides of the protocol's settings, and of the algorithm's parts."""
     shared = {key: value for key, value in overrides.items() if key.partition(".")[0] in SECTIONS}
     return shared, {key: value for key, value in overrides.items() if key not in shared}
+
+
+def effective_overrides(algorithm: Algorithm, spec: RunSpec) -> dict[str, Any]:
+    """What a spec's overrides change, each by its whole path and as its field has it.
+
+    What gives a setting the value that it has anyway changes nothing and is left out.
+    """
+
+    def values(overrides: Mapping[str, Any]) -> dict[str, Any]:
+        shared, own = split_overrides(overrides)
+        protocol = resolve(spec.preset, spec.env, shared)
+        parts = part_settings(configured(algorithm, spec.preset, spec.env, own, spec.split))
+        return {one.path: one.value for one in [*settings_of(protocol), *parts]}
+
+    before = values({})
+    return {path: value for path, value in values(spec.overrides).items() if value != before[path]}
 
 
 def part_settings(algorithm: Algorithm) -> list[Setting]:
@@ -242,7 +265,10 @@ def configured(
     paths = {key: path_of(chosen, key) for key in given}
     for key, path in paths.items():
         chosen = with_setting(chosen, path, given[key])
-    idle = {one.path for one in part_settings(chosen) if one.idle}
+    settings = part_settings(chosen)
+    for one in settings:
+        refuse_unbounded(f"{algorithm.name}, {one.path}", one.value)
+    idle = {one.path for one in settings if one.idle}
     for key, path in paths.items():
         if path in idle:
             raise BadInput(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from comrl.envs.engine import CHOICE, mujoco, no_drawing
 from comrl.envs.family import Array
 from comrl.envs.physics import Body, compiled
 
@@ -27,14 +28,13 @@ def filmed(body: Body) -> Film:
     """Draw a body from the side, the camera going with it."""
 
     def film(obs: Array) -> NDArray[np.uint8]:
-        import mujoco
-
         model = stage(body)
         data, frames = mujoco.MjData(model), []
         try:
             renderer = mujoco.Renderer(model, *SIZE)
         except Exception as error:  # every back end fails in a way of its own
-            raise OSError(f"MuJoCo cannot draw here ({error}); set MUJOCO_GL to egl or osmesa") from error
+            why = no_drawing or error
+            raise OSError(f"MuJoCo cannot draw here ({why}); set {CHOICE} to egl or osmesa") from error
         with renderer:
             for positions in body.positions(obs):
                 data.qpos[:] = positions
@@ -49,8 +49,6 @@ def filmed(body: Body) -> Film:
 
 def beside(centre: NDArray[np.float64]) -> Any:
     """A camera that looks at a body from the side of its track."""
-    import mujoco
-
     camera = mujoco.MjvCamera()
     camera.lookat[:] = centre[0], centre[1], HEIGHT
     camera.azimuth, camera.elevation, camera.distance = SIDEWAYS, DOWN, AWAY
@@ -59,8 +57,6 @@ def beside(centre: NDArray[np.float64]) -> Any:
 
 def period(model: Any) -> float:
     """Metres after which the ground's squares repeat."""
-    import mujoco
-
     ground = int(np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE)[0])
     return float(2 * model.geom_size[ground, 0] / model.mat_texrepeat[model.geom_matid[ground], 0])
 
@@ -68,8 +64,6 @@ def period(model: Any) -> float:
 @cache
 def stage(body: Body) -> Any:
     """A copy of the model in print colours: pale ground without mirrors, white sky."""
-    import mujoco
-
     model = copy.copy(compiled(body)[0])
     model.mat_reflectance[:] = 0.0
     model.mat_specular[:] = 0.2

@@ -10,11 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
-from mujoco.batch import Batch
 from numpy.typing import NDArray
 
+from comrl.envs.engine import Batch, mujoco
 from comrl.envs.family import Array
 from comrl.ground.machine import threads
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import mujoco
 import numpy as np
 
 from comrl.envs.camera import filmed
+from comrl.envs.engine import mujoco
 from comrl.envs.family import DENSE, Array, TaskFamily
 from comrl.envs.physics import Body, Physics, compiled, model_sha256
 

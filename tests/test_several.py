@@ -73,7 +73,7 @@ def test_a_training_that_fails_stops_no_other_and_leaves_nothing(
     smoke_data: Path, tmp_path: Path, count: int
 ) -> None:
     """What failed says step, seed and loss; the ledger has the others alone."""
-    broken = specs("oracle", **{"control.sac.critic_lr": 1e30})
+    broken = specs("oracle", **{"control.sac.critic_lr": 1.0, "control.sac.depth": 30})
     rows, refused = run_all([*broken, *specs("blind")], smoke_data, tmp_path, ONE, side_by_side=count)
     assert [row["algo"] for row in rows] == ["blind"]
     (error,) = refused

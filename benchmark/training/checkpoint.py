@@ -27,6 +27,8 @@ class Checkpoint(TypedDict):
     curves: list[CurveRow]
     seconds: list[float]
     """Of each stage."""
+    device: str
+    """The kind of device whose generators draw the noise."""
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -39,12 +41,23 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load(path: Path, device: torch.device) -> Checkpoint | None:
-    """What was kept, or None where nothing was; BadInput where the file is truncated or altered."""
+    """What was kept, or None where nothing was.
+
+    BadInput where the file is truncated or altered, or goes on with noise that this device cannot draw.
+    """
     if not path.exists():
         return None
     image = path.read_bytes()
     digest, content = image[:DIGEST], image[DIGEST:]
     if hashlib.sha256(content).hexdigest().encode() != digest:
         raise BadInput(f"{path} is truncated or altered; delete it and give the same command again")
-    checkpoint: Checkpoint = torch.load(io.BytesIO(content), weights_only=True, map_location=device)
+    checkpoint: Checkpoint = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    kind = checkpoint.get("device", "cpu")  # older checkpoints do not say
+    if kind != device.type:
+        raise BadInput(
+            f"{path} is of a training on {kind}, whose noise {device.type} cannot go on with; give --device "
+            f"{kind}, or delete the file to begin anew"
+        )
+    if kind != "cpu":
+        checkpoint = torch.load(io.BytesIO(content), weights_only=True, map_location=device)
     return checkpoint

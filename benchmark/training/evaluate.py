@@ -99,15 +99,17 @@ def costs_of_a_test(state: State, sampler: Sampler, task: int) -> dict[str, floa
     obs = np.zeros((len(z), state.space.obs))
     act = policy(state, z)
     timed = {"infer_ms": lambda: embed(state, context, params), "act_ms": lambda: act(obs)}
-    return {name: 1e3 * _median_seconds(work) for name, work in timed.items()}
+    return {name: 1e3 * _median_seconds(work, z.device) for name, work in timed.items()}
 
 
-def _median_seconds(work: Callable[[], object]) -> float:
-    """The median of some calls after a first one."""
+def _median_seconds(work: Callable[[], object], device: torch.device) -> float:
+    """The median of some calls after a first one, each until the device is done."""
     times = []
     for _ in range(TIMED + 1):
         began = time.perf_counter()
         work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         times.append(time.perf_counter() - began)
     return statistics.median(times[1:])
 

@@ -15,8 +15,17 @@ from numpy.typing import NDArray
 from comrl.algorithms.algorithm import Algorithm, Training, find_algorithm
 from comrl.algorithms.learner import State, start
 from comrl.benchmark.generation.generate import packages
-from comrl.benchmark.protocol import RunSpec, configured, describe, resolve, run_id, settled, split_overrides
-from comrl.benchmark.provenance import git_revision
+from comrl.benchmark.protocol import (
+    RunSpec,
+    configured,
+    describe,
+    effective_overrides,
+    resolve,
+    run_id,
+    settled,
+    split_overrides,
+)
+from comrl.benchmark.provenance import code_revision
 from comrl.benchmark.reporting.cards import Cost, Provenance, RunCard, run_name
 from comrl.benchmark.training.evaluate import evaluate
 from comrl.benchmark.training.explore import Exploration, settled_explorations
@@ -169,8 +178,8 @@ def prepare_jobs(specs: Iterable[RunSpec], data: Path, device: torch.device) -> 
 def _settle(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.device) -> Job:
     family, algorithm = find_family(spec.env), find_algorithm(spec.algo)
     find_split(spec.split, family)
-    if len(set(spec.seeds)) < len(spec.seeds) or min(spec.seeds) < 0:
-        raise BadInput(f"--seeds {' '.join(map(str, spec.seeds))}: give different seeds, none below 0")
+    _refuse_seeds(spec.seeds)
+    spec = spec.model_copy(update={"overrides": effective_overrides(algorithm, spec)})
     shared, own = split_overrides(spec.overrides)
     training = resolve(spec.preset, spec.env, shared).training
     algorithm = configured(algorithm, spec.preset, spec.env, own, spec.split)
@@ -188,6 +197,14 @@ def _settle(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.devic
     job.fresh()  # networks that cannot be built say so now, and so does an exploration
     _ = job.explorations
     return job
+
+
+def _refuse_seeds(seeds: tuple[int, ...]) -> None:
+    """BadInput where seeds are missing, given twice, or are no number that a table's column holds."""
+    if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**63 for seed in seeds):
+        raise BadInput(
+            f"--seeds {' '.join(map(str, seeds))}: give different seeds, none below 0 or above 2^63"
+        )
 
 
 def card(job: Job, cost: Cost, doubts: tuple[str, ...] = ()) -> RunCard:
@@ -208,7 +225,7 @@ def card(job: Job, cost: Cost, doubts: tuple[str, ...] = ()) -> RunCard:
         data_sha256=job.dataset.sha256,
         train_split_radius=job.radius(job.split),
         provenance=Provenance(
-            git=git_revision(),
+            git=code_revision(),
             packages=packages(),
             threads=torch.get_num_threads(),
             device=str(job.device),

@@ -62,8 +62,8 @@ class TrainedPolicy:
     def _params(self, params: ArrayLike | None, stack: int) -> Tensor:
         """True parameters, standardised as in training; zeros where none are given.  [P] -> [S, 1, P]."""
         mean, std = self.weights.params_mean, self.weights.params_std
-        known = mean if params is None else torch.as_tensor(np.asarray(params), dtype=mean.dtype)
-        return ((known.to(mean.device) - mean) / std).float().expand(stack, 1, -1)
+        known = mean if params is None else torch.as_tensor(np.asarray(params)).to(mean)
+        return ((known - mean) / std).float().expand(stack, 1, -1)
 
     def _tensor(self, rows: ArrayLike, stack: int) -> Tensor:
         """[K, ·] -> [S, 1, K, ·]."""

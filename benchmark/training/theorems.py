@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from comrl.algorithms.task_losses import matrix_contrast
 
@@ -21,8 +18,8 @@ def logistic(gap: Tensor) -> Tensor:
 def margins(scores: Tensor, own: Tensor) -> Tensor:
     """By how much each class's own score exceeds the others'.  [N, T], [N] -> [N, T - 1]."""
     gap = scores.gather(1, own[:, None]) - scores  # [N, T]
-    others = functional.one_hot(own, scores.shape[1]) == 0
-    return gap[others].view(len(scores), -1)
+    place = torch.arange(scores.shape[1] - 1, device=own.device)  # [T - 1]
+    return gap.gather(1, place + (place >= own[:, None]))  # the other classes, in order
 
 
 def supervised_loss(weight: Tensor, embedding: Tensor, own: Tensor) -> Tensor:
@@ -90,7 +87,7 @@ def order_of_losses(z: Tensor) -> Tensor:
 
 def _ordered(z: Tensor) -> Tensor:
     tasks, draws, _ = z.shape
-    own = torch.arange(tasks).repeat_interleave(draws)
+    own = torch.arange(tasks, device=z.device).repeat_interleave(draws)
     means, flat = z.mean(1), z.flatten(0, 1)
     # every query meets every draw as a positive once: the mean over shifts has exactly the means of W
     shifts = [
@@ -100,4 +97,4 @@ def _ordered(z: Tensor) -> Tensor:
     losses = torch.stack(
         [fitted_classifier_loss(flat, own, means), supervised_loss(means, flat, own), single]
     )
-    return losses if math.isfinite(float(losses.sum())) else torch.full((3,), math.nan, dtype=z.dtype)
+    return torch.where(losses.sum().isfinite(), losses, torch.nan)

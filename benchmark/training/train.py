@@ -44,6 +44,8 @@ class Mark(NamedTuple):
     state: State
     snapshot: dict[str, Any]
     seconds: list[float]
+    device: str
+    """The kind of device that it trains on."""
     learned: dict[str, list[float]] | None
     """The mean of every loss and metric since the last test, [S]; None: nothing to test in this stage."""
 
@@ -68,7 +70,10 @@ class Tests:
         if mark.learned is not None:
             self.test(mark.state, mark.learned)
             bar.set_postfix({self.job.family.scores[0].name: f"{_latest(self.curves, self.job):.2f}"})
-        save(self.checkpoint, {"state": mark.snapshot, "curves": self.curves, "seconds": mark.seconds})
+        save(
+            self.checkpoint,
+            {"state": mark.snapshot, "curves": self.curves, "seconds": mark.seconds, "device": mark.device},
+        )
 
 
 def train(job: Job, checkpoint: Path) -> Trained:
@@ -96,7 +101,7 @@ def train(job: Job, checkpoint: Path) -> Trained:
                     seconds[place] += time.perf_counter() - began
                     _refuse_failure(job, stage, parts)
                     here, snapshot = _as_it_is(state, tests.job), deepcopy(state.snapshot())
-                    mark = Mark(here, snapshot, [*seconds], learned if tested else None)
+                    mark = Mark(here, snapshot, [*seconds], job.device.type, learned if tested else None)
                     do(partial(tests.keep, mark, bar))
     returns = tests.returns
     if returns is None:  # all was trained before; only the test is made again

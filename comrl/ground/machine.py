@@ -10,6 +10,7 @@ from comrl.ground.errors import BadInput
 if TYPE_CHECKING:
     import torch
 
+MOST_THREADS = 1024
 _threads = 1
 
 
@@ -50,8 +51,8 @@ def prepare(machine: Machine) -> torch.device:
     import torch
 
     if machine.threads is not None:
-        if machine.threads < 1:
-            raise BadInput(f"--threads {machine.threads} must be at least 1")
+        if not 1 <= machine.threads <= MOST_THREADS:
+            raise BadInput(f"--threads {machine.threads} must be at least 1 and at most {MOST_THREADS}")
         torch.set_num_threads(machine.threads)
     use_threads(torch.get_num_threads())
     torch.set_flush_denormal(True)

@@ -44,4 +44,4 @@ class Stream:
     def restore(self, state: Sequence[Tensor]) -> None:
         """Put every generator back to where it stood."""
         for generator, value in zip(self.generators, state, strict=True):
-            generator.set_state(value)
+            generator.set_state(value.cpu())  # wherever the generator draws, its state is the host's

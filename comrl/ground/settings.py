@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, fields, is_dataclass, replace
 from functools import cache
@@ -16,13 +17,21 @@ Part = TypeVar("Part")
 Tables = Mapping[str, Mapping[str, Any]]
 """Values by the class of the part that has them; a table within a table is of a part's own part."""
 
-Whole = Annotated[int, pydantic.Field(ge=0)]
-Count = Annotated[int, pydantic.Field(ge=1)]
-Pair = Annotated[int, pydantic.Field(ge=2)]
-Positive = Annotated[float, pydantic.Field(gt=0)]
-NonNegative = Annotated[float, pydantic.Field(ge=0)]
+MOST, LEAST = 1e9, 1e-12
+"""How large a number of a setting may be, and how small one that must be positive: float32 holds what is
+made of them.
+"""
+Whole = Annotated[int, pydantic.Field(ge=0, le=MOST)]
+Count = Annotated[int, pydantic.Field(ge=1, le=MOST)]
+Pair = Annotated[int, pydantic.Field(ge=2, le=MOST)]
+Width = Annotated[int, pydantic.Field(ge=1, le=2**16)]
+Depth = Annotated[int, pydantic.Field(ge=1, le=100)]
+Logarithm = Annotated[float, pydantic.Field(ge=-50, le=50)]
+Number = Annotated[float, pydantic.Field(ge=-MOST, le=MOST)]
+Positive = Annotated[float, pydantic.Field(ge=LEAST, le=MOST)]
+NonNegative = Annotated[float, pydantic.Field(ge=0, le=MOST)]
 BelowOne = Annotated[float, pydantic.Field(ge=0, lt=1)]
-Rate = Annotated[float, pydantic.Field(gt=0, le=1)]
+Rate = Annotated[float, pydantic.Field(ge=LEAST, le=1)]
 
 NEVER = object()
 
@@ -97,9 +106,26 @@ def _kinds(part: type) -> dict[str, pydantic.TypeAdapter[Any]]:
 def checked(part: type, name: str, value: Any, path: str) -> Any:
     """A value as the field's type has it; BadInput in a sentence where it does not fit."""
     try:
-        return _kinds(part)[name].validate_python(value)
+        fitting = _kinds(part)[name].validate_python(value)
     except pydantic.ValidationError as error:
-        raise BadInput(f"setting {path} = {value!r}: {error.errors()[0]['msg'].lower()}") from None
+        raise BadInput(f"setting {path} = {_shown(value)}: {error.errors()[0]['msg'].lower()}") from None
+    refuse_unbounded(path, fitting)
+    return fitting
+
+
+def refuse_unbounded(path: str, value: Any) -> None:
+    """BadInput where a value is, or holds, a number that is not finite or that no setting can mean."""
+    for one in value if isinstance(value, tuple | list) else [value]:
+        if isinstance(one, int | float) and not abs(one) <= MOST:
+            raise BadInput(f"setting {path} = {_shown(value)}: give a number from {-MOST:g} to {MOST:g}")
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: its beginning where it is long."""
+    if isinstance(value, int) and value.bit_length() > 99:
+        return f"a number of {round(value.bit_length() * math.log10(2))} digits"
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def changed(part: Part, path: str, value: Any, *, whole: str = "") -> Part:

@@ -13,7 +13,7 @@ from comrl.algorithms.focal import FOCAL
 from comrl.algorithms.stack import StackedMLP
 from comrl.algorithms.task_losses import DistanceMetric
 from comrl.ground.noise import Stream
-from comrl.ground.settings import Count, Positive, setting
+from comrl.ground.settings import Rate, Width, setting
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class RewardDecoder:
     """FOCAL's distance metric, and the squared error of rewards foretold from the embedding."""
 
     metric: DistanceMetric = field(default_factory=DistanceMetric)
-    width: Count = setting(64, "units of the decoder's hidden layer")
-    lr: Positive = setting(1e-3, "Adam's rate of the decoder")
+    width: Width = setting(64, "units of the decoder's hidden layer")
+    lr: Rate = setting(1e-3, "Adam's rate of the decoder")
     compares: ClassVar[bool] = False
     momentum: ClassVar[float | None] = None
 

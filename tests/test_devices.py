@@ -1,0 +1,125 @@
+"""A training on another device ends and goes on: what it computes follows its device, its noise the host."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from support.devices import ELSEWHERE, another_device
+from support.runs import CPU, SEEDS, SPACE, begin, random_split, settle
+
+from comrl.algorithms.algorithm import Algorithm, algorithms
+from comrl.algorithms.learner import start, update
+from comrl.benchmark.training import checkpoint, evaluate, probe, theorems
+from comrl.datasets.sampler import Sampler
+from comrl.envs.family import TaskSet
+from comrl.ground.errors import BadInput
+from comrl.ground.noise import Stream
+
+ROOT = Path(__file__).parent.parent
+HOMES = ("algorithms", "datasets", "benchmark/training")
+MADE = {"arange", "as_tensor", "empty", "eye", "from_numpy", "full", "linspace", "ones", "rand", "randint",
+        "randn", "randperm", "tensor", "zeros"}  # fmt: skip
+every = pytest.mark.parametrize("algorithm", algorithms(), ids=lambda a: a.name)
+
+
+@every
+def test_updates_and_probes_stay_on_their_device(
+    algorithm: Algorithm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the encoder learning and at rest; a fit looks at losses, which are no numbers here."""
+    chosen, training = settle(algorithm, steps=2, encoder_steps=1, teacher_steps=1)
+    data, params = random_split(6, [20] * 6, SPACE.obs, SPACE.action), np.ones((6, SPACE.params))
+    monkeypatch.setattr(
+        theorems, "fitted_classifier_loss", lambda z, own, mean: theorems.supervised_loss(mean, z, own)
+    )
+    monkeypatch.setattr(probe, "DRAWS", 2)
+    with another_device(monkeypatch) as device:
+        state, sampler = start(chosen, training, SPACE, SEEDS, device), Sampler(data, params, SPACE, device)
+        for stage in state.stages:
+            while not stage.done:
+                terms = update(stage, stage.next_batch(sampler))
+        found = probe.embeddings(
+            state, sampler, TaskSet("toy", 0, params, SPACE.tasks, (5,)), Stream(SEEDS, device)
+        )
+    assert {term.device for term in [*terms.losses.values(), *found.values()]} == {ELSEWHERE}
+
+
+def test_the_stand_in_for_a_device_tells_devices_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    with another_device(monkeypatch) as device, pytest.raises(RuntimeError, match="same device"):
+        torch.zeros(2, 2, device=device).gather(1, torch.arange(2)[:, None])
+
+
+def test_every_tensor_is_made_on_a_device_that_is_named() -> None:
+    """Or moved at once, or an index, which may lie on the host; networks are built there and then moved."""
+    for home in HOMES:
+        for path in sorted((ROOT / home).rglob("*.py")):
+            found = [f"{path.name}:{call.lineno}" for call in homeless(ast.parse(path.read_text()))]
+            assert not found, f"{', '.join(found)}: say on which device"
+
+
+def homeless(tree: ast.AST, settled: bool = False) -> Iterator[ast.Call]:
+    """The calls that make a tensor on the CPU because they name no device."""
+    if isinstance(tree, ast.FunctionDef):
+        settled = tree.name == "build"
+    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Attribute):
+        settled = settled or tree.func.attr == "to"
+        of_torch = isinstance(tree.func.value, ast.Name) and tree.func.value.id == "torch"
+        named = any(keyword.arg == "device" for keyword in tree.keywords)
+        if of_torch and tree.func.attr in MADE and not named and not settled:
+            yield tree
+    for child in ast.iter_child_nodes(tree):
+        index = isinstance(tree, ast.Subscript) and child is tree.slice
+        yield from homeless(child, settled or index)
+
+
+# --- going on
+
+
+def test_noise_goes_on_from_a_state_that_came_back_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint is read onto the device, and generators of every device take the host's bytes alone."""
+    taken = []
+    stream = Stream(SEEDS)
+    state = [value.clone() for value in stream.state()]
+    stream.generators = [SimpleNamespace(set_state=taken.append) for _ in SEEDS]  # type: ignore[misc]
+    with another_device(monkeypatch) as device:
+        stream.restore([value.to(device) for value in state])
+    assert [value.device for value in taken] == [CPU, CPU]
+
+
+def kept(path: Path, device: str) -> checkpoint.Checkpoint:
+    """A checkpoint of a training on that kind of device."""
+    state = begin(algorithms()[0]).snapshot()
+    body: checkpoint.Checkpoint = {"state": state, "curves": [], "seconds": [1.5], "device": device}
+    checkpoint.save(path, body)
+    return body
+
+
+def test_a_checkpoint_of_another_kind_of_device_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    for made, here in (("cuda", CPU), ("cpu", torch.device("cuda:0"))):
+        kept(tmp_path / "checkpoint.pt", made)
+        with pytest.raises(
+            BadInput,
+            match=f"a training on {made}, whose noise {here.type} .* give --device {made}, or delete",
+        ):
+            checkpoint.load(tmp_path / "checkpoint.pt", here)
+
+
+def test_a_checkpoint_of_an_older_version_is_the_cpus(tmp_path: Path) -> None:
+    body = kept(tmp_path / "checkpoint.pt", "cpu")
+    checkpoint.save(tmp_path / "old.pt", {key: value for key, value in body.items() if key != "device"})  # type: ignore[typeddict-item]
+    found = checkpoint.load(tmp_path / "old.pt", CPU)
+    assert found is not None and found["seconds"] == [1.5]
+
+
+def test_a_call_is_timed_until_the_device_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: told.append("done"))
+    assert evaluate._median_seconds(lambda: told.append("asked"), torch.device("cuda")) >= 0
+    assert told == ["asked", "done"] * (evaluate.TIMED + 1)
+    evaluate._median_seconds(lambda: None, CPU)  # needs no CUDA
