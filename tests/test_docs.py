@@ -31,6 +31,7 @@ from comrl.benchmark import protocol
 from comrl.benchmark.commands.cli import main, parser
 from comrl.benchmark.protocol import configured, parse_overrides, part_settings, resolve, split_overrides
 from comrl.benchmark.reporting import report
+from comrl.benchmark.reporting.claims.rules import verdicts
 from comrl.benchmark.reporting.ledger import read_ledger
 from comrl.benchmark.training import explore
 from comrl.datasets.store import open_dataset
@@ -219,8 +220,14 @@ def made(examples: Path) -> Made:
 
 def test_every_kind_of_part_has_an_example() -> None:
     packages = {str(Path(path).parent) for path in paths_and_sources()}
-    within = {f"benchmark/{room}" for room in ("training", "reporting/figures")}
+    within = {f"benchmark/{room}" for room in ("training", "reporting/figures", "reporting/claims")}
     assert packages == {"envs", "algorithms", "datasets"} | within
+
+
+def test_the_example_claim_is_judged(made: Made) -> None:
+    (own,) = [one for one in verdicts(read_ledger(made.results)) if one.claim.name == "M1"]
+    (missing,) = own.judged[0].comparison.needs
+    assert (own.word, missing.env, missing.algo) == ("undecided", ENV, "focal")
 
 
 def test_the_examples_are_listed_and_verified(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
@@ -310,13 +317,7 @@ def test_a_package_of_its_own_is_found_and_its_environment_keeps_the_contract(tm
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     command = [
         sys.executable,
-        "-m",
-        "comrl.benchmark.commands.cli",
-        "list",
-        "--data",
-        "none",
-        "--results",
-        "none",
+        *["-m", "comrl.benchmark.commands.cli", "list", "--data", "none", "--results", "none"],
     ]
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)

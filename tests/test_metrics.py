@@ -111,3 +111,58 @@ def test_threshold_is_where_equation_32_closes() -> None:
     p = 1 - metrics.sparsity_threshold(nonsparse, sparse)
     assert ((2 - p) * sparse - p * nonsparse) / (nonsparse + sparse) == pytest.approx(p)
     assert metrics.sparsity_threshold(0.3, 0.2) == pytest.approx(0.6)
+
+
+def test_dealing_seeds_is_scipys_exact_permutation_test() -> None:
+    draw = np.random.default_rng(7)
+    table = np.concatenate([draw.integers(0, 9, (4, 6)) + 1, draw.integers(0, 9, (3, 6))])
+    found = metrics.chance_of_dealing(table[:4], table[4:])
+    for alternative, chance in zip(("greater", "less"), found, strict=True):
+        other = stats.permutation_test(
+            (np.arange(4), np.arange(4, 7)),
+            lambda ours, theirs: float(metrics.probability_of_improvement(table[ours], table[theirs])),
+            alternative=alternative,
+            vectorized=False,
+            n_resamples=np.inf,
+        )
+        assert chance == pytest.approx(other.pvalue)
+
+
+@pytest.mark.parametrize(("count", "chance"), [(3, 1 / 20), (5, 1 / 252), (10, 1 / 184756)])
+def test_seeds_that_lie_apart_are_one_deal_of_all(count: int, chance: float) -> None:
+    scores = np.arange(count)[:, None] + np.zeros(4)
+    assert metrics.chance_of_dealing(scores + 100, scores) == pytest.approx((chance, 1.0))
+
+
+def test_dealing_many_seeds_is_drawn_and_repeats() -> None:
+    draw = np.random.default_rng(8)
+    ours, theirs = draw.normal(0.4, 1, (14, 1)), draw.normal(0, 1, (14, 1))
+    found = metrics.chance_of_dealing(ours, theirs)[0]
+    exact = stats.mannwhitneyu(ours[:, 0], theirs[:, 0], alternative="greater", method="exact").pvalue
+    assert found == pytest.approx(exact, abs=0.005)
+
+
+def test_dealing_seeds_is_right_where_tasks_share_their_luck() -> None:
+    """Two algorithms alike, all tasks of a seed lucky together: one side wins in no more than its share."""
+    draw = np.random.default_rng(9)
+    luck, noise = draw.normal(size=(400, 10, 1)), 0.1 * draw.normal(size=(400, 10, 20))
+    trials = luck + noise  # [400, S + S', T]
+    chances = np.array([metrics.chance_of_dealing(x[:5], x[5:])[0] for x in trials])
+    assert (chances <= 0.05).mean() < 0.08 and (chances <= 0.5).mean() > 0.4
+    stratified = [metrics.improvement_interval(x[:5], x[5:])[0] > 0.5 for x in trials[:60]]
+    assert np.mean(stratified) > 0.15  # what the narrower interval would have found in nothing
+
+
+def test_signs_are_scipys_binomial_test() -> None:
+    margins = np.array([0.3, 0.1, -0.2, 0.4, 0.5, 0.6])
+    expected = [
+        stats.binomtest(5, 6, alternative="greater").pvalue,
+        stats.binomtest(1, 6, alternative="greater").pvalue,
+    ]
+    assert metrics.chance_of_signs(margins) == pytest.approx(tuple(expected))
+
+
+def test_step_up_by_hand() -> None:
+    np.testing.assert_allclose(metrics.step_up([0.01, 0.04, 0.03, 0.5]), [0.04, 0.08, 0.08, 0.5])
+    np.testing.assert_allclose(metrics.step_up([0.02] * 6), [0.02] * 6)  # all hold: nothing to correct
+    np.testing.assert_allclose(metrics.step_up([0.02, 0.9]), [0.04, 0.9])

@@ -127,9 +127,9 @@ class Portrait:
         return [name.removesuffix(f"_{score}") for name in names if name.endswith(f"_{score}")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ledger:
-    """Runs and portraits of data sets, in the order of their folders."""
+    """Runs and portraits of data sets, in the order of their folders; equal to itself alone."""
 
     runs: tuple[Run, ...]
     portraits: tuple[Portrait, ...]

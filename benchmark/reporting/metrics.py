@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import combinations
+from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +14,9 @@ Array = NDArray[np.float64]
 Statistic = Callable[[Array], Array]
 
 RESAMPLES = 2000
+DEALS = 200_000
+"""So many ways of dealing seeds to two sides are all tried; of more, so many are drawn."""
+TIE = 1e-9  # below which two sums of ranks are one
 
 
 def std(values: ArrayLike) -> float:
@@ -68,6 +74,49 @@ def improvement_interval(
     draw = np.random.default_rng(seed)
     again = [_redrawn(table, draw, whole_seeds) for table in (ours, theirs)]
     return _interval(probability_of_improvement(*again))
+
+
+def chance_of_dealing(ours: ArrayLike, theirs: ArrayLike) -> tuple[float, float]:
+    """How often seeds that are dealt to the two sides anew improve as much, and as little.  [S, T], [S', T].
+
+    These are the one-sided p-values of the permutation test whose statistic is the probability of improvement
+    and whose unit is the whole seed: exact for any number of seeds.
+    """
+    table = np.concatenate([np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)])
+    gap = table[:, None] - table[None]  # [N, N, T]
+    rank = (np.sign(gap) / 2 + 0.5).mean(-1).sum(-1)  # [N]; the probability grows with our side's sum of it
+    mine = np.arange(len(np.asarray(ours)))
+    dealt = rank[_deals(len(table), len(mine))].sum(-1)
+    own = rank[mine].sum()
+    return float((dealt >= own - TIE).mean()), float((dealt <= own + TIE).mean())
+
+
+@lru_cache(maxsize=32)
+def _deals(count: int, ours: int) -> NDArray[np.intp]:
+    """The members of our side in every deal, or in many that are drawn and the true one: [D, ours]."""
+    if comb(count, ours) <= DEALS:
+        return np.array(list(combinations(range(count), ours)))
+    drawn = np.argsort(np.random.default_rng(0).random((DEALS, count)), axis=1)[:, :ours]
+    return np.concatenate([np.arange(ours)[None], drawn])
+
+
+def chance_of_signs(margins: ArrayLike) -> tuple[float, float]:
+    """How often fair coins, one a seed, are as often above zero, and as often below.  [S]."""
+    values = np.asarray(margins, dtype=np.float64)
+
+    def at_least(count: int) -> float:
+        return sum(comb(values.size, k) for k in range(count, values.size + 1)) / 2**values.size
+
+    return at_least(int((values > 0).sum())), at_least(int((values < 0).sum()))
+
+
+def step_up(chances: Sequence[float]) -> Array:
+    """p-values corrected for their number: Holm's levels, from the largest p down (Hochberg, 1988).  [n]."""
+    given = np.asarray(chances, dtype=np.float64)
+    order = np.argsort(-given, kind="stable")
+    corrected = np.empty_like(given)
+    corrected[order] = np.minimum.accumulate(given[order] * np.arange(1, given.size + 1))
+    return corrected
 
 
 def auc(score: ArrayLike, positive: ArrayLike) -> float:

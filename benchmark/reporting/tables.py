@@ -17,6 +17,8 @@ BESIDE = "  "
 """How the first cell of a row starts that stands beside the row above it."""
 LONG, WIDE = 45, 88
 """Rows and characters across from which a LaTeX table breaks over pages, and is set smaller."""
+SENTENCE = 48
+"""Characters from which a cell is a sentence and may take several lines."""
 TINY, SMALL, LARGE = 0.005, 0.1, 100
 """Below which numbers are powers of ten, have three decimals, and two instead of one."""
 LATEX = {
@@ -32,6 +34,8 @@ LATEX = {
     "−": "$-$",
     "×": r"$\times$",
     "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "±": r"$\pm$",
     "·": r"$\cdot$",
     "α": r"$\alpha$",
     "β": r"$\beta$",
@@ -120,13 +124,15 @@ def latex(frame: pd.DataFrame, caption: str, label: str) -> str:
     Long ones break over pages and need longtable, wide ones are set to the line's width and need graphicx.
     """
     first, starts = _grouped(frame)
-    columns = "".join("r" if right else "l" for right in _numeric(frame)[first:])
+    kinds = zip(_numeric(frame)[first:], _sentences(frame)[first:], strict=True)
+    columns = "".join(r"p{.25\linewidth}" if long else "r" if right else "l" for right, long in kinds)
+    count = frame.shape[1] - first
     head = " & ".join(_latex_head(str(cell)) for cell in frame.columns[first:]) + r" \\"
     rows = []
     for i, row in enumerate(frame.to_numpy().tolist()):
         if i in starts:
             rows += [r"\addlinespace"] if i else []
-            rows.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{\textit{{{_latex(row[0])}}}}} \\")
+            rows.append(rf"\multicolumn{{{count}}}{{l}}{{\textit{{{_latex(row[0])}}}}} \\")
         rows.append(" & ".join(_latex(cell) for cell in row[first:]) + r" \\")
     named = rf"\caption{{{_latex(caption)}}}", rf"\label{{tab:{label}}}"
     if len(frame) > LONG:
@@ -143,7 +149,7 @@ def latex(frame: pd.DataFrame, caption: str, label: str) -> str:
 def html(frame: pd.DataFrame) -> str:
     """The bare table, groups of rows under a line of their own; the page's style does the rest."""
     first, starts = _grouped(frame)
-    numeric = _numeric(frame)[first:]
+    numeric, long = _numeric(frame)[first:], _sentences(frame)[first:]
     heads = [
         _cell("th", cell, n, wraps(str(cell))) for cell, n in zip(frame.columns[first:], numeric, strict=True)
     ]
@@ -153,9 +159,14 @@ def html(frame: pd.DataFrame) -> str:
             title = escape(str(frame.iloc[i, 0]))
             rows.append(f'<tr class="group"><th colspan="{len(cells)}">{title}</th></tr>')
         beside = " class=beside" if str(cells[0]).startswith(BESIDE) else ""
-        row = "".join(_cell("td", cell, n) for cell, n in zip(cells, numeric, strict=True))
+        row = "".join(_cell("td", cell, *kind) for cell, *kind in zip(cells, numeric, long, strict=True))
         rows.append(f"<tr{beside}>{row}</tr>")
     return f"<table><thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _sentences(frame: pd.DataFrame) -> list[bool]:
+    """Which columns hold sentences."""
+    return [any(len(str(cell)) > SENTENCE for cell in frame.iloc[:, i]) for i in range(frame.shape[1])]
 
 
 def _grouped(frame: pd.DataFrame) -> tuple[int, set[int]]:
@@ -172,7 +183,7 @@ def wraps(head: str) -> bool:
 def _width(column: pd.Series) -> int:
     """The characters that a column takes across."""
     head = str(column.name)
-    return max([len(head) // (2 if wraps(head) else 1), *(len(str(cell)) for cell in column)])
+    return max([len(head) // (2 if wraps(head) else 1), *(min(len(str(cell)), SENTENCE) for cell in column)])
 
 
 def _latex_head(head: str) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 SECTIONS = (
+    "Claims",
     "Summary",
     "Results",
     "Learning",

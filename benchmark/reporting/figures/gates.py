@@ -37,11 +37,14 @@ def weight_densities(ledger: Ledger) -> style.Drawing | None:
     return figure
 
 
-def gate_auc(entry: Entry) -> list[float]:
-    """AUC of the gate's weight as a sign of non-zero against absolutely zero reward, for every seed."""
+def gate_auc(entry: Entry, *, harsher: bool = False) -> list[float]:
+    """AUC of the gate's weight as a sign of non-zero against absolutely zero reward, for every seed.
+
+    harsher: against every zero reward, of those too that are zero for this task alone.
+    """
     weight, nonzero, absolute = (entry.probe(f"gate_{name}") for name in ("weight", "nonzero", "absolute"))
     assert weight is not None and nonzero is not None and absolute is not None
-    kept = nonzero | absolute  # [S, n]
+    kept = np.ones_like(nonzero) if harsher else nonzero | absolute  # [S, n]
     return [metrics.auc(w[k], n[k]) for w, n, k in zip(weight, nonzero, kept, strict=True)]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from comrl.benchmark.reporting.figures import Figure
 from comrl.benchmark.reporting.figures.views import entries
@@ -20,7 +22,6 @@ def theorem_check(ledger: Ledger) -> pd.DataFrame | None:
         if identity is None or chain is None:
             continue
         gap = float(abs(identity[:, 0] - identity[:, 1]).max())
-        slack = ROUNDING * abs(chain).max()
         rows.append(
             {
                 "environment": entry.setting,
@@ -28,16 +29,26 @@ def theorem_check(ledger: Ledger) -> pd.DataFrame | None:
                 "contrast": float(identity[:, 0].mean()),
                 "mean_classifier": float(identity[:, 1].mean()),
                 "gap": gap,
-                "equal": gap <= ROUNDING * max(1.0, float(abs(identity).max())),
+                "equal": bool(equal_losses(identity).all()),
                 "supervised": float(chain[:, 0].mean()),
                 "supervised_mean": float(chain[:, 1].mean()),
                 "unsupervised": float(chain[:, 2].mean()),
-                "ordered": bool(
-                    (chain[:, 0] <= chain[:, 1] + slack).all() and (chain[:, 1] <= chain[:, 2] + slack).all()
-                ),
+                "ordered": bool(ordered_losses(chain).all()),
             }
         )
     return pd.DataFrame(rows) if rows else None
+
+
+def equal_losses(identity: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether the two losses of Theorem 3.1 are one, within rounding.  [S, 2] -> [S]."""
+    scale = max(1.0, float(abs(identity).max()))
+    return abs(identity[:, 0] - identity[:, 1]) <= ROUNDING * scale
+
+
+def ordered_losses(chain: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether the three losses of Theorem 3.2 are in order, within rounding.  [S, 3] -> [S]."""
+    slack = ROUNDING * abs(chain).max()
+    return (chain[:, 0] <= chain[:, 1] + slack) & (chain[:, 1] <= chain[:, 2] + slack)
 
 
 def show_theorems(frame: pd.DataFrame) -> pd.DataFrame:

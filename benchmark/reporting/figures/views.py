@@ -85,11 +85,11 @@ class Entry:
     def returns(self, score: str, context: str | None = None) -> Array:
         """Test returns at the last checkpoint, mean over episodes: [S, T]."""
         wanted = context or self.contexts[0]
-        rows = []
-        for run, _, seed in self.seeds():
-            own = run.returns[(run.returns["seed"] == seed) & (run.returns["context"] == wanted)]
-            rows.append(own.groupby("task")[score].mean().to_numpy())
-        return np.stack(rows)
+        means = {}
+        for run in self.runs:
+            own = run.returns[run.returns["context"] == wanted]
+            means[run.path] = own.groupby(["seed", "task"])[score].mean()
+        return np.stack([means[run.path].loc[seed].to_numpy() for run, _, seed in self.seeds()])
 
     def shifted(self) -> pd.DataFrame | None:
         """The tests on contexts that other tasks' agents drew, each seed once; None without any."""

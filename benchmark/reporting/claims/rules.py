@@ -1,0 +1,134 @@
+"""The verdicts: what the comparisons of a claim say together, and what would decide it (docs/claims.md)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from comrl.benchmark.reporting import metrics
+from comrl.benchmark.reporting.claims import Claim, Comparison, Weight
+from comrl.benchmark.reporting.ledger import Ledger
+from comrl.benchmark.suite import run_command, seeds_for
+from comrl.ground.discovery import declared
+
+LEVEL = 0.025
+"""On either side: a wrong verdict of a claim has at most this chance, whatever the truth."""
+Mark = Literal["for", "against", "open", "missing"]
+Word = Literal["supported", "refuted", "undecided"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A comparison with what it weighs, its corrected p-values, and what that says."""
+
+    comparison: Comparison
+    weight: Weight | None
+    corrected_for: float
+    corrected_against: float
+
+    @property
+    def mark(self) -> Mark:
+        """For or against where the corrected p-value is small and the interval on that side; else open."""
+        if self.weight is None:
+            return "missing"
+        low, high = self.weight.whole
+        if self.corrected_for <= LEVEL and low > 0.5:
+            return "for"
+        return "against" if self.corrected_against <= LEVEL and high < 0.5 else "open"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim, judged."""
+
+    claim: Claim
+    judged: tuple[Judged, ...]
+
+    def count(self, mark: Mark) -> int:
+        """How many comparisons have this mark."""
+        return sum(one.mark == mark for one in self.judged)
+
+    @property
+    def wanted(self) -> int:
+        """How many must hold."""
+        return self.claim.wanted(len(self.judged))
+
+    @property
+    def word(self) -> Word:
+        """Supported where enough hold, refuted where so many fail that enough cannot, else undecided."""
+        if self.judged and self.count("for") >= self.wanted:
+            return "supported"
+        left = len(self.judged) - self.wanted
+        return "refuted" if self.count("against") > left else "undecided"
+
+
+@lru_cache(maxsize=1)
+def verdicts(ledger: Ledger) -> tuple[Verdict, ...]:
+    """Every declared claim, judged by a ledger, in the order of their names."""
+    claims = declared("comrl.benchmark.reporting.claims", "CLAIMS")
+    return tuple(judge(claim, ledger) for claim in sorted(claims, key=lambda claim: _natural(claim.name)))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """C2 before C10."""
+    return [(int(digits or 0), letters) for digits, letters in re.findall(r"(\d+)|(\D+)", name)]
+
+
+def judge(claim: Claim, ledger: Ledger) -> Verdict:
+    """Weigh the comparisons of a claim, and correct for their number; those without runs count too."""
+    found = claim.compare(ledger)
+    weights = [one.evidence.weigh() if one.evidence else None for one in found]
+    favour = metrics.step_up([weight.chance_for if weight else 1.0 for weight in weights])
+    contra = metrics.step_up([weight.chance_against if weight else 1.0 for weight in weights])
+    rows = zip(found, weights, favour.tolist(), contra.tolist(), strict=True)
+    return Verdict(claim, tuple(Judged(*row) for row in rows))
+
+
+def remedies(verdict: Verdict, ledger: Ledger) -> list[str]:
+    """The commands that would decide a claim: runs and tests that are missing, or else more seeds."""
+    if verdict.word != "undecided":
+        return []
+    lacking = [need for one in verdict.judged if one.mark == "missing" for need in one.comparison.needs]
+    preset, *changes = ledger.runs[0].protocol.split(",")
+    flags = f" --preset {preset}" + "".join(f" --set {change}" for change in changes)
+    wanted: dict[tuple[str, str, str], int] = {}
+    if lacking:
+        tests = {(need.env, need.split, need.algo) for need in lacking if need.test}
+        trained = {(run.env, run.split, run.algo) for run in ledger.runs}
+        runs = [(need.env, need.split, need.algo) for need in lacking]
+        wanted = {key: seeds_for(*key, preset) for key in runs if key not in trained}
+        return [*_trainings(wanted, flags), *_tests(tests, preset)]
+    for one in verdict.judged:
+        if one.mark == "open":
+            for key, seeds in _more_seeds(one.comparison, LEVEL / len(verdict.judged)):
+                wanted[key] = max(seeds, wanted.get(key, 0))
+    return _trainings(wanted, flags)
+
+
+def _more_seeds(one: Comparison, level: float) -> list[tuple[tuple[str, str, str], int]]:
+    """So many that the level can be reached; where it could be already, twice as many."""
+    sides = [side for side in (one.ours, one.theirs) if side.seeds]
+    least = one.evidence.least_seeds(level) if one.evidence else 1
+    fewest = min(side.seeds for side in sides)
+    seeds = least if fewest < least else 2 * fewest
+    return [((one.env, one.split, side.algo), seeds) for side in sides if side.seeds < seeds]
+
+
+def _trainings(wanted: dict[tuple[str, str, str], int], flags: str) -> list[str]:
+    """Commands that train so many seeds; environments that lack the same algorithms share one."""
+    algos: dict[tuple[str, str, int], list[str]] = {}
+    for (env, split, algo), seeds in wanted.items():
+        algos.setdefault((env, split, seeds), []).append(algo)
+    envs: dict[tuple[str, int, tuple[str, ...]], list[str]] = {}
+    for (env, split, seeds), names in algos.items():
+        envs.setdefault((split, seeds, tuple(names)), []).append(env)
+    return [run_command(places, split, names, seeds, flags) for (split, seeds, names), places in envs.items()]
+
+
+def _tests(tests: Iterable[tuple[str, str, str]], preset: str) -> list[str]:
+    """The command that tests what is trained on contexts that other tasks' agents drew."""
+    runs = [f"results/runs/{env}.{split}.{preset}.{algo}.*" for env, split, algo in sorted(tests)]
+    return [f"bench test --context shifted --run {' '.join(runs)}"] if runs else []
