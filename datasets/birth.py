@@ -14,6 +14,9 @@ from pydantic.dataclasses import dataclass
 from comrl.ground.cards import Tree
 from comrl.ground.hashing import dumps
 
+IMPORTED = "imported"
+"""The preset and the trainer of data that were logged elsewhere."""
+
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Birth:

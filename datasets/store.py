@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from comrl.datasets.birth import Birth, warn_of_other_physics
+from comrl.datasets.birth import IMPORTED, Birth, warn_of_other_physics
 from comrl.datasets.cards import Manifest, TaskSetCard
 from comrl.datasets.taskfile import (
     FORMAT,
@@ -157,6 +157,8 @@ class Dataset:
     @cached_property
     def remedy(self) -> str:
         """What brings a broken file back."""
+        if self.birth.trainer == IMPORTED:
+            return "import the data again from where they came: only what is missing is written"
         born = f"preset {self.birth.preset}, trainer {self.birth.trainer}, seed {self.birth.seed}"
         return (
             f"delete it and run {command(self.family.name, self.folder)} again as the data were made "

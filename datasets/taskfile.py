@@ -113,7 +113,7 @@ def as_image(
     with h5py.File(memory, "w", libver=("v110", "v110")) as file:
         for key, value in header.items():
             file.attrs[key] = dumps(value) if isinstance(value, dict) else value
-        for name in QUALITIES:
+        for name in (name for name in QUALITIES if name in qualities):
             group, quality = file.create_group(name), qualities[name]
             group.attrs["step"] = quality.step
             _put_episodes(group, family, quality.episodes, params[[task]])
@@ -149,13 +149,37 @@ def _put(group: h5py.Group, name: str, values: NDArray[Any]) -> None:
 # --- reading
 
 
+def arrays_in(path: Path) -> dict[str, NDArray[Any]]:
+    """Every array in somebody's HDF5 file, and the file's own attributes, by name; BadInput where it is none.
+
+    Links are not followed, and arrays that lie in another file are refused.
+    """
+    found = {}
+
+    def keep(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            if item.external or item.is_virtual:
+                raise BadInput(f"{path}: {name} lies in another file; write the numbers into this one")
+            found[name] = item[()]
+
+    try:
+        with h5py.File(io.BytesIO(path.read_bytes()), "r") as file:
+            found.update({name: np.asarray(value) for name, value in file.attrs.items()})
+            file.visititems(keep)
+    except UNREADABLE as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"{path} cannot be read as HDF5 ({error})") from error
+    return {name: np.asarray(values) for name, values in found.items()}
+
+
 def parse(path: Path, image: bytes) -> StoredTask:
     """A task file's bytes as arrays; what is not one raises one of UNREADABLE."""
     with h5py.File(io.BytesIO(image), "r") as file:
         header = {key: _attribute(file.attrs[key]) for key in sorted(file.attrs)}
         if header["format"] > FORMAT:
             raise newer(path, header["format"])
-        qualities = {name: _quality(file[name]) for name in QUALITIES}
+        qualities = {name: _quality(file[name]) for name in QUALITIES if name in file}
         checkpoints = Checkpoints(*(file["checkpoints"][name][:] for name in Checkpoints._fields))
     for key in ("task_set", "birth"):
         header[key] = json.loads(header[key])

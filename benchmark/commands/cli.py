@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comrl.benchmark.commands import exchange, telling
 from comrl.benchmark.commands.exploring import add_options, asked_for
 from comrl.ground.errors import BadInput
 
@@ -57,12 +58,13 @@ def parser() -> argparse.ArgumentParser:
         name: str, command: Callable[[Arguments], int], text: str, options: str
     ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(command=command)
+        sub.set_defaults(command=telling.telling(command))
         for option in options.split():
             OPTIONS[option](sub)
         return sub
 
     _add_making(add)
+    exchange.add_commands(add)
     _add_reading(add)
     return top
 
@@ -75,7 +77,7 @@ def _add_making(add: Add) -> None:
     trainers = "stacked (all tasks at once, the default) or sb3 (the reference)"
     sub.add_argument("--trainer", default="stacked", help=trainers)
     text = "train and test algorithms under the identical protocol"
-    sub = add("run", run_algorithms, text, "preset set data results explore machine")
+    sub = add("run", run_algorithms, text, "preset set data results explore machine tensorboard")
     sub.add_argument("--algo", nargs="+", required=True, metavar="ALGO", help="one or more algorithms")
     text = "runs side by side, each in a process with its share of the threads (default: 1)"
     sub.add_argument("--jobs", type=int, default=1, metavar="N", help=text)
@@ -96,7 +98,7 @@ def _add_making(add: Add) -> None:
 
 def _add_reading(add: Add) -> None:
     """The commands that show what there is, and what this machine does."""
-    sub = add("report", report, "write the tables, the figures and one HTML page", "results")
+    sub = add("report", report, "write the tables, the figures and one HTML page", "results quiet")
     sub.add_argument("--preset", help="which results to show where there are several presets")
     sub.add_argument("--out", type=Path, help="where to write it (default: report/ below the results)")
     text = "print every setting of an algorithm, or of data generation: value, origin, meaning, paper's value"
@@ -120,6 +122,7 @@ def _add_reading(add: Add) -> None:
 
 
 def _machine(sub: argparse.ArgumentParser) -> None:
+    telling.add_quiet(sub)
     sub.add_argument("--device", default="cpu", help="where to compute, for example cpu or cuda")
     sub.add_argument("--threads", type=int, help="CPU threads (default: one a core)")
     text = "of matrix products: fp32 (default), or tf32, which is faster on CUDA and has fewer digits"
@@ -150,6 +153,8 @@ OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
     ),
     "explore": add_options,
     "machine": _machine,
+    "quiet": telling.add_quiet,
+    "tensorboard": telling.add_tensorboard,
 }
 
 

@@ -18,7 +18,6 @@ import pandas as pd
 import torch
 from gymnasium.vector import SyncVectorEnv
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
 
 from comrl.algorithms.algorithm import Algorithm, algorithms
 from comrl.algorithms.behaviour import Behaviour, Collector
@@ -34,6 +33,7 @@ from comrl.datasets.transitions import Transitions, space_of
 from comrl.envs.family import TaskFamily, families, find_family
 from comrl.ground.files import write_whole
 from comrl.ground.machine import Machine, prepare
+from comrl.ground.showing import each
 
 SEEDS = (0, 1, 2)
 REPEATS = 7
@@ -53,7 +53,7 @@ def measure(device: torch.device) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = [{"what": "fp32 bmm", "GFLOP/s": rate, "fraction of bmm": 1.0}]
     jobs = [(algorithm, preset, plain) for preset in SHAPES for algorithm in algorithms()]
     jobs.append((yardstick(), DEFAULT_PRESET, simulated))
-    for algorithm, preset, family in tqdm(jobs, desc="updates", unit="algorithm"):
+    for algorithm, preset, family in each(jobs, "updates", "algorithm"):
         rows.append(update_row(algorithm, preset, family, device, rate))
     rows += stage_rows(plain, device)
     rows += stepping_rows(simulated) + evaluation_rows(simulated, device)

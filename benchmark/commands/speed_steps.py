@@ -11,7 +11,6 @@ from itertools import product
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from comrl.algorithms.accelerate import Engine, means
 from comrl.algorithms.algorithm import find_algorithm
@@ -21,6 +20,7 @@ from comrl.benchmark.protocol import configured, resolve, with_setting
 from comrl.datasets.transitions import space_of
 from comrl.envs.family import find_family
 from comrl.ground.machine import Machine, prepare
+from comrl.ground.showing import each
 
 SECONDS = 6.0  # that a way is timed for
 ENDLESS = 10**9  # steps
@@ -31,7 +31,7 @@ Row = dict[str, object]
 
 def step_rows(algos: Sequence[str], envs: Sequence[str], preset: str, machine: Machine) -> list[Row]:
     """Steps a second of each algorithm on each environment, one row for every way of making them."""
-    pairs = tqdm([*product(envs, algos)], desc="steps", unit="algorithm")
+    pairs = each([*product(envs, algos)], "steps", "algorithm")
     return [row for env, algo in pairs for row in Case(algo, env, preset, machine).rows()]
 
 

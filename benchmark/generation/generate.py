@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import JsonValue
-from tqdm import tqdm
 
 from comrl.algorithms.behaviour import Behaviour, Collector
 from comrl.benchmark.generation.workers import do_all
@@ -29,6 +28,7 @@ from comrl.ground.errors import BadInput
 from comrl.ground.files import locked, require_space, write_whole
 from comrl.ground.noise import derive_seed
 from comrl.ground.settings import used
+from comrl.ground.showing import bar
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "h5py")
 
@@ -175,8 +175,8 @@ def _fill(
         for block in blocks
     ]
     total = sum(len(block) for block in blocks) * protocol.behaviour.steps
-    with tqdm(total=total, unit="step", unit_scale=True, desc=f"SAC, {family.label}", smoothing=0.05) as bar:
-        do_all(make_block, orders, workers, bar, clock.keep)
+    with bar(total, 0, f"SAC, {family.label}", tenths=True) as shown:
+        do_all(make_block, orders, workers, shown, clock.keep)
 
 
 def make_block(order: Block, progress: Callable[[int], object]) -> None:

@@ -12,10 +12,10 @@ from multiprocessing.sharedctypes import Synchronized
 from typing import TypeVar
 
 import torch
-from tqdm import tqdm
 
 from comrl.ground.errors import BadInput
 from comrl.ground.machine import Machine, prepare
+from comrl.ground.showing import Bar
 
 Order = TypeVar("Order")
 Work = Callable[[Order, Callable[[int], object]], None]
@@ -26,7 +26,7 @@ _counter: Synchronized[int]
 
 
 def do_all(
-    work: Work[Order], orders: Sequence[Order], workers: int, bar: tqdm, finished: Callable[[], None]
+    work: Work[Order], orders: Sequence[Order], workers: int, bar: Bar, finished: Callable[[], None]
 ) -> None:
     """Do every order on one thread, here where one worker is enough; `finished` is called after each.
 

@@ -23,6 +23,7 @@ from comrl.ground.discovery import suggestion
 from comrl.ground.errors import BadInput
 from comrl.ground.hashing import difference, sha256
 
+CURVES = "curves.csv"
 ONLINE = "online.csv"
 SHIFTED = "shifted.csv"
 FROM_PRIOR, EPISODES = 2, 5  # of an online trial: two explore, the last three, with the task inferred, score
@@ -203,7 +204,7 @@ def write_run(
 
     explored: the tests on self-collected contexts, by the name of the exploration.
     """
-    files: dict[str, bytes] = {"curves.csv": csv_bytes(curves), "returns.csv": csv_bytes(returns)}
+    files: dict[str, bytes] = {CURVES: csv_bytes(curves), "returns.csv": csv_bytes(returns)}
     files |= {explored_file(name): csv_bytes(table) for name, table in (explored or {}).items()}
     if probe:
         files["probe.npz"] = npz_bytes(probe)
@@ -302,7 +303,7 @@ def _folders(parent: Path) -> list[Path]:
 def _read_run(path: Path) -> Run:
     card, files = _read(path, RunCard)
     try:
-        curves, returns = csv_table(files["curves.csv"]), csv_table(files["returns.csv"])
+        curves, returns = csv_table(files[CURVES]), csv_table(files["returns.csv"])
         probe = npz_arrays(files["probe.npz"]) if "probe.npz" in files else {}
         shifted = csv_table(files[SHIFTED]) if SHIFTED in files else None
         return Run(path, card, curves, returns, probe, explored_tables(files), shifted)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from comrl.benchmark.reporting import tables
 from comrl.benchmark.reporting.cautions import cautions
@@ -29,6 +28,7 @@ from comrl.envs.family import families
 from comrl.ground.discovery import declared
 from comrl.ground.errors import BadInput
 from comrl.ground.files import locked, write_folder_whole
+from comrl.ground.showing import each
 
 GENERATOR = "comrl-bench report"
 INLINE_SVG = 350_000  # bytes; a figure with more ink than that is shown as pixels
@@ -54,7 +54,8 @@ def write_report(results: Path, out: Path, preset: str | None = None, progress: 
     figures = _in_order(declared("comrl.benchmark.reporting.figures", "FIGURES"))
     lock = out.with_name(f".{out.name}.lock")
     with alone(lock), write_folder_whole(out) as part:
-        made = [_make(figure, ledger, part) for figure in tqdm(figures, desc="report", disable=not progress)]
+        shown = each(figures, "report", "figure") if progress else figures
+        made = [_make(figure, ledger, part) for figure in shown]
         absent = {f: body for f, body in zip(figures, made, strict=True) if not isinstance(body, Made)}
         page = _page(ledger, [body for body in made if isinstance(body, Made)], absent)
         (part / "index.html").write_text(page, encoding="utf-8")

@@ -183,12 +183,10 @@ def _settle(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.devic
     shared, own = split_overrides(spec.overrides)
     training = resolve(spec.preset, spec.env, shared).training
     algorithm = configured(algorithm, spec.preset, spec.env, own, spec.split)
-    if training.meta_batch > family.train_tasks:
-        raise BadInput(
-            f"training.meta_batch {training.meta_batch} exceeds the {family.train_tasks} training tasks "
-            f"of {family.name}, which must be distinct; lower it"
-        )
-    job = Job(spec, algorithm, training, family, opened(spec.env), device)
+    _refuse_wide(training, family.train_tasks, family.name)
+    dataset = opened(spec.env)
+    _refuse_wide(training, len(dataset.task_set.train), str(dataset.folder))
+    job = Job(spec, algorithm, training, family, dataset, device)
     for name in job.unread:
         if f"training.{name}" in spec.overrides:
             raise BadInput(
@@ -204,6 +202,15 @@ def _refuse_seeds(seeds: tuple[int, ...]) -> None:
     if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**63 for seed in seeds):
         raise BadInput(
             f"--seeds {' '.join(map(str, seeds))}: give different seeds, none below 0 or above 2^63"
+        )
+
+
+def _refuse_wide(training: Training, tasks: int, where: str) -> None:
+    """BadInput where a meta-batch asks for more tasks than there are to train on."""
+    if training.meta_batch > tasks:
+        raise BadInput(
+            f"training.meta_batch {training.meta_batch} exceeds the {tasks} training tasks of {where}, which "
+            f"must be distinct; lower it with --set meta_batch={tasks}"
         )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,11 +30,13 @@ from comrl.benchmark.training.evaluate import costs_of_a_test
 from comrl.benchmark.training.explore import Exploration
 from comrl.benchmark.training.job import Job, card, prepare_job
 from comrl.benchmark.training.probe import probe
-from comrl.benchmark.training.train import train
+from comrl.benchmark.training.scalars import Scalars
+from comrl.benchmark.training.train import Watch, train
 from comrl.benchmark.training.weights import as_bytes, read_weights, trained_state, training_of
 from comrl.datasets.splits import find_split
 from comrl.ground.errors import BadInput
 from comrl.ground.files import claimed, locked
+from comrl.ground.showing import TENSORBOARD
 
 
 def present_seeds(job: Job, results: Path) -> set[int]:
@@ -92,7 +95,8 @@ def _trained(job: Job, results: Path) -> Row:
     work = results / "work" / job.name
     with locked(work):
         keep_portrait(job.dataset, results)
-        state, curves, seconds, own = train(job, work / "checkpoint.pt")
+        with _watched(job, results) as watch:
+            state, curves, seconds, own = train(job, work / "checkpoint.pt", watch)
         shifted = [job.test(state, split) for split in job.contexts[1:]]
         returns = pd.concat([own, *shifted], ignore_index=True)
         cost = _cost(job, state, seconds)
@@ -111,6 +115,16 @@ def _trained(job: Job, results: Path) -> Row:
         "done": path.name,
     }
     return row | ({"doubt": "; ".join(about.doubts)} if about.doubts else {})
+
+
+@contextmanager
+def _watched(job: Job, results: Path) -> Iterator[Watch]:
+    """What sees the curves as they come: TensorBoard's files where they were asked for, else nothing."""
+    if not os.environ.get(TENSORBOARD):
+        yield lambda rows: None
+        return
+    with closing(Scalars(results / "tensorboard" / job.name)) as scalars:
+        yield scalars
 
 
 def doubts_of(job: Job, curves: pd.DataFrame) -> tuple[str, ...]:

@@ -15,16 +15,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from comrl.algorithms.accelerate import Engine, Progress, means
 from comrl.algorithms.learner import State, hand_over
+from comrl.benchmark.reporting.formats import csv_bytes
+from comrl.benchmark.reporting.ledger import CURVES
 from comrl.benchmark.training.checkpoint import CurveRow, load, save
 from comrl.benchmark.training.job import Job
 from comrl.ground.errors import BadInput
+from comrl.ground.files import write_whole
 from comrl.ground.progress import progress_bar
+from comrl.ground.showing import Bar
 
 CPU = torch.device("cpu")
+Watch = Callable[[Sequence[CurveRow]], object]
+"""Sees the rows of curves.csv as they come."""
 
 
 class Trained(NamedTuple):
@@ -56,6 +61,7 @@ class Tests:
 
     job: Job
     checkpoint: Path
+    watch: Watch
     curves: list[CurveRow] = field(default_factory=list)
     returns: pd.DataFrame | None = None
     """Of the latest."""
@@ -63,9 +69,11 @@ class Tests:
     def test(self, state: State, learned: dict[str, list[float]]) -> None:
         """Test the state, and keep the result."""
         self.returns = self.job.test(state, self.job.split)
-        self.curves += _curve_rows(self.job, state, self.returns, learned)
+        rows = _curve_rows(self.job, state, self.returns, learned)
+        self.curves += rows
+        self.watch(rows)
 
-    def keep(self, mark: Mark, bar: tqdm) -> None:
+    def keep(self, mark: Mark, bar: Bar) -> None:
         """Test where there is something to test, and save a checkpoint from which this test is known."""
         if mark.learned is not None:
             self.test(mark.state, mark.learned)
@@ -74,18 +82,23 @@ class Tests:
             self.checkpoint,
             {"state": mark.snapshot, "curves": self.curves, "seconds": mark.seconds, "device": mark.device},
         )
+        if self.curves:
+            with write_whole(self.checkpoint.with_name(CURVES)) as part:
+                part.write_bytes(csv_bytes(pd.DataFrame(self.curves)))
 
 
-def train(job: Job, checkpoint: Path) -> Trained:
+def train(job: Job, checkpoint: Path, watch: Watch = lambda rows: None) -> Trained:
     """Train every stage to its last step, testing the last one on the way.
 
-    Goes on from the checkpoint where there is one.  BadInput where a loss is no finite number any more.
+    Goes on from the checkpoint where there is one, and tells `watch` the curves' rows as they come, those of
+    before too.  BadInput where a loss is no finite number any more.
     """
     state, sampler = job.fresh(), job.sampler(job.split)
-    tests, seconds = Tests(_testing(job), checkpoint), [0.0 for _ in state.stages]
+    tests, seconds = Tests(_testing(job), checkpoint, watch), [0.0 for _ in state.stages]
     if saved := load(checkpoint, job.device):
         state.restore(saved["state"])
         tests.curves, seconds = saved["curves"], saved["seconds"]
+        watch(tests.curves)
     with _bookkeeping(job.device) as do:
         for place, stage in enumerate(state.stages):
             hand_over(stage)

@@ -6,6 +6,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from comrl.ground.showing import Bar, bar
+
 _line = 0
 
 
@@ -16,6 +18,6 @@ def use_line(line: int, lock: Any) -> None:
     tqdm.set_lock(lock)
 
 
-def progress_bar(total: int, done: int, about: str) -> tqdm:
+def progress_bar(total: int, done: int, about: str) -> Bar:
     """A bar of steps."""
-    return tqdm(total=total, initial=done, unit="step", desc=about, position=_line)
+    return bar(total, done, about, line=_line)
