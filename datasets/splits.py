@@ -65,6 +65,26 @@ def splits_of(family: TaskFamily) -> tuple[Split, ...]:
     return tuple(split for split in splits() if split.fits(family))
 
 
+def splits_in(dataset: Dataset) -> tuple[Split, ...]:
+    """The splits that can be made of a data set: some data hold fewer qualities."""
+    held = set(dataset.qualities)
+    return tuple(split for split in splits_of(dataset.family) if held.issuperset(split.qualities))
+
+
+def refuse_lacking(dataset: Dataset, split: Split) -> None:
+    """BadInput where the data cannot make the split."""
+    known = [other.name for other in splits_in(dataset)]
+    if split.name in known:
+        return
+    if not split.fits(dataset.family):
+        raise BadInput(f"{dataset.family.name} has no {split.name} split; choose one of {', '.join(known)}")
+    lacking = ", ".join(name for name in split.qualities if name not in dataset.qualities)
+    choice = f"choose --split {' or '.join(known)}" if known else "add what is lacking"
+    raise BadInput(
+        f"{dataset.folder} holds no {lacking} data of every task, of which {split.name} is made; {choice}"
+    )
+
+
 def find_split(name: str, family: TaskFamily | None = None) -> Split:
     """The split of that name, of the family where one is given; BadInput with the nearest name."""
     if family is None:
@@ -79,9 +99,7 @@ def load_split(
 
     A radius takes the place of the family's.
     """
-    if not split.fits(dataset.family):
-        known = ", ".join(other.name for other in splits_of(dataset.family))
-        raise BadInput(f"{dataset.family.name} has no {split.name} split; choose one of {known}")
+    refuse_lacking(dataset, split)
     tasks = [_merge(dataset, task, split.qualities) for task in dataset.tasks]
     radius = split.radius(dataset.family) if radius is None else radius
     if not split.relabel:

@@ -13,15 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comrl.datasets.birth import IMPORTED, Birth, warn_of_other_physics
-from comrl.datasets.cards import Manifest, TaskSetCard
+from comrl.datasets.cards import TaskSetCard
+from comrl.datasets.cost import COST
+from comrl.datasets.form import misfit
+from comrl.datasets.manifest import (
+    MANIFEST,
+    broken_manifest,
+    command,
+    manifest_of,
+    read_manifest,
+    task_file,
+)
 from comrl.datasets.taskfile import (
     FORMAT,
+    QUALITIES,
     UNREADABLE,
     Checkpoints,
     Quality,
     StoredTask,
     as_image,
-    newer,
     parse,
 )
 from comrl.datasets.transitions import Transitions
@@ -30,19 +40,7 @@ from comrl.ground.cards import Tree
 from comrl.ground.errors import BadInput
 from comrl.ground.files import write_whole
 from comrl.ground.hashing import difference, identity, sha256
-
-MANIFEST = "manifest.json"
-
-
-def task_file(folder: Path, task: int) -> Path:
-    """Where a task lies."""
-    return folder / f"task-{task:03d}.hdf5"
-
-
-def command(family: str, folder: Path) -> str:
-    """The command that makes a data set or what is missing of it."""
-    return f"`bench generate-data --env {family} --data {folder.parent}`"
-
+from comrl.ground.reading import content_of, is_there
 
 # --- writing
 
@@ -69,55 +67,58 @@ def write_manifest(
     folder: Path, family: TaskFamily, task_set: TaskSet, birth: Birth, cost: dict[str, Any]
 ) -> str:
     """Declare a data set complete, its cost beside it, and return its identity."""
-    missing = missing_tasks(folder, family, task_set, birth)
-    if missing:
-        path = task_file(folder, missing[0])
+    hashes = _hashes(folder, family, task_set, birth)
+    if None in hashes:
+        path = task_file(folder, hashes.index(None))
         raise BadInput(f"{path} is missing or broken; run {command(family.name, folder)} again")
-    names = [task_file(folder, task).name for task in range(len(task_set.params))]
-    files = {name: sha256((folder / name).read_bytes()) for name in names}
-    manifest = Manifest(
-        format=FORMAT,
-        family=family.name,
-        task_set=TaskSetCard.of(task_set),
-        birth=birth,
-        files=files,
-        sha256=identity(files),
-    )
-    for name, content in (("cost.json", cost), (MANIFEST, manifest.to_json())):
+    known = {task: each for task, each in enumerate(hashes) if each is not None}
+    manifest = manifest_of(family, task_set, birth, known)
+    for name, content in ((COST, cost), (MANIFEST, manifest.to_json())):
         with write_whole(folder / name) as part:
             part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     return manifest.sha256
 
 
 def missing_tasks(folder: Path, family: TaskFamily, task_set: TaskSet, birth: Birth) -> tuple[int, ...]:
-    """The tasks with no whole file in the folder; BadInput where it holds data of another birth or format."""
-    manifest = _read_manifest(folder, family.name) if (folder / MANIFEST).exists() else None
-    if manifest is not None:
+    """The tasks with no whole file in the folder.
+
+    BadInput where it holds data of another birth or format, or a manifest that is not that of its files.
+    """
+    manifest = read_manifest(folder, family.name) if is_there(folder / MANIFEST) else None
+    hashes = _hashes(folder, family, task_set, birth)
+    if manifest is None:
+        return tuple(task for task, known in enumerate(hashes) if known is None)
+    if not any(hashes):  # no file says what the data were
         _refuse_other(folder, manifest.birth.to_json(), birth.to_json())
-    known = manifest.files if manifest is not None else {}
-    missing = []
+    files = {task: manifest.files.get(task_file(folder, task).name, "") for task in range(len(hashes))}
+    if what := difference(manifest.to_json(), manifest_of(family, task_set, birth, files).to_json()):
+        raise broken_manifest(folder, family.name, what)
+    return tuple(task for task, known in enumerate(hashes) if known != files[task])
+
+
+def _hashes(folder: Path, family: TaskFamily, task_set: TaskSet, birth: Birth) -> list[str | None]:
+    """The hash of each task's file; None where there is none, or none that is whole."""
+    found: list[str | None] = []
     for task in range(len(task_set.params)):
         path = task_file(folder, task)
+        image = content_of(path)
         try:
-            image = path.read_bytes()
-            stored = parse(path, image)
-        except UNREADABLE as error:
-            if isinstance(error, BadInput):
-                raise
-            missing.append(task)
+            stored = parse(path, image or b"")
+        except BadInput:
+            raise
+        except UNREADABLE:
+            found.append(None)
             continue
         _refuse_other(folder, stored.header, _header(family.name, task_set, task, birth))
-        if path.name in known and sha256(image) != known[path.name]:
-            missing.append(task)
-    return tuple(missing)
+        found.append(sha256(image or b""))
+    return found
 
 
 def _refuse_other(folder: Path, there: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     what = difference(there, now)
     if what:
         raise BadInput(
-            f"{folder} holds data that were made otherwise ({what}); give another folder with --data, "
-            "or delete this one"
+            f"{folder} holds data that were made otherwise ({what}); give another folder with --data"
         )
 
 
@@ -161,9 +162,16 @@ class Dataset:
             return "import the data again from where they came: only what is missing is written"
         born = f"preset {self.birth.preset}, trainer {self.birth.trainer}, seed {self.birth.seed}"
         return (
-            f"delete it and run {command(self.family.name, self.folder)} again as the data were made "
-            f"({born}): it writes only what is missing"
+            "move it away, and copy it anew from where it came or run "
+            f"{command(self.family.name, self.folder)} again as the data were made ({born}): it writes only "
+            "what is missing"
         )
+
+    @cached_property
+    def qualities(self) -> tuple[str, ...]:
+        """The qualities that every task has; data that came another way may lack some."""
+        held = [self.read_task(task).qualities for task in self.tasks]
+        return tuple(name for name in QUALITIES if all(name in each for each in held))
 
     def read_task(self, task: int) -> StoredTask:
         """All of a task, read once."""
@@ -173,18 +181,23 @@ class Dataset:
 
     def _read_task(self, task: int) -> StoredTask:
         path = task_file(self.folder, task)
-        try:
-            image = path.read_bytes()
-        except FileNotFoundError:
-            raise BadInput(f"{path} is missing; {self.remedy}") from None
+        image = content_of(path)
+        if image is None:
+            raise BadInput(f"{path} is missing; {self.remedy}")
         if sha256(image) != self.files[path.name]:
             raise BadInput(f"{path} is truncated or altered; {self.remedy}")
         try:
             stored = parse(path, image)
+            for quality in stored.qualities.values():
+                if found := misfit(self.family, quality):
+                    raise ValueError(found)
+        except BadInput:
+            raise
         except UNREADABLE as error:
-            if isinstance(error, BadInput):
-                raise
-            raise BadInput(f"{path} is not a task file ({error}); {self.remedy}") from error
+            raise BadInput(
+                f"{path} is as its manifest says and does not have the form of data format {FORMAT} "
+                f"({error}); write it in that form"
+            ) from error
         what = difference(stored.header, _header(self.family.name, self.task_set, task, self.birth))
         if what:
             manifest = self.folder / MANIFEST
@@ -204,7 +217,7 @@ class Dataset:
 def open_dataset(data: Path, env: str, *, check: bool = False) -> Dataset:
     """The data set of an environment; BadInput names what is missing or broken and what mends it."""
     family, folder = find_family(env), data / env
-    manifest = _read_manifest(folder, env)
+    manifest = read_manifest(folder, env)
     try:
         task_set = manifest.task_set.task_set(env)
         names = [task_file(folder, task).name for task in range(len(task_set.params))]
@@ -216,34 +229,10 @@ def open_dataset(data: Path, env: str, *, check: bool = False) -> Dataset:
         if identity(dataset.files) != dataset.sha256 or not wide:
             raise ValueError("its hashes or parameters do not fit together")
     except ValueError as error:
-        raise _broken_manifest(folder, env, error) from error
+        raise broken_manifest(folder, env, error) from error
     for task in dataset.tasks:
         if check:
             dataset.read_task(task)
-        elif not task_file(folder, task).exists():
+        elif not is_there(task_file(folder, task)):
             raise BadInput(f"{task_file(folder, task)} is missing; {dataset.remedy}")
     return dataset
-
-
-def _read_manifest(folder: Path, env: str) -> Manifest:
-    path = folder / MANIFEST
-    try:
-        body = json.loads(path.read_bytes())
-        written = int(body["format"])
-        if written < FORMAT:
-            raise ValueError(f"format {written}")
-        if written == FORMAT:
-            return Manifest.read(body)
-    except (FileNotFoundError, NotADirectoryError):
-        state = "is incomplete" if any(folder.glob("task-*.hdf5")) else "does not exist"
-        raise BadInput(f"the data set {folder} {state}; run {command(env, folder)}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise _broken_manifest(folder, env, error) from error
-    raise newer(path, written)
-
-
-def _broken_manifest(folder: Path, env: str, error: Exception) -> BadInput:
-    return BadInput(
-        f"{folder / MANIFEST} is truncated or altered ({error}); delete it and run "
-        f"{command(env, folder)} again: whole task files are kept"
-    )

@@ -107,13 +107,13 @@ def as_image(
 ) -> bytes:
     """The file of a task: its episodes' valid steps, rewards recomputed from what is stored.
 
-    params: [T, P]  of all tasks.
+    params: [T, P]  of all tasks; qualities: some of QUALITIES, or all, as `bench generate-data` makes them.
     """
     memory = io.BytesIO()  # not on the disk: its errors, and HDF5's own locks, stay out of HDF5
     with h5py.File(memory, "w", libver=("v110", "v110")) as file:
         for key, value in header.items():
             file.attrs[key] = dumps(value) if isinstance(value, dict) else value
-        for name in (name for name in QUALITIES if name in qualities):
+        for name in filter(qualities.__contains__, QUALITIES):
             group, quality = file.create_group(name), qualities[name]
             group.attrs["step"] = quality.step
             _put_episodes(group, family, quality.episodes, params[[task]])
@@ -181,6 +181,8 @@ def parse(path: Path, image: bytes) -> StoredTask:
             raise newer(path, header["format"])
         qualities = {name: _quality(file[name]) for name in QUALITIES if name in file}
         checkpoints = Checkpoints(*(file["checkpoints"][name][:] for name in Checkpoints._fields))
+    if not qualities:
+        raise ValueError(f"it has none of the groups {', '.join(QUALITIES)}")
     for key in ("task_set", "birth"):
         header[key] = json.loads(header[key])
     return StoredTask(header, qualities, checkpoints)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from comrl.datasets.store import Dataset, task_file
+from comrl.datasets.manifest import task_file
+from comrl.datasets.store import Dataset
 from comrl.datasets.taskfile import FIELDS, StoredEpisodes, StoredQuality, dense_reward
 from comrl.envs.family import Array, TaskFamily
 from comrl.ground.errors import BadInput
@@ -42,30 +43,24 @@ def _problems_of(dataset: Dataset, task: int, quality: StoredQuality) -> Iterato
     yield from _problems(dataset.family, own, params[[task]])
     if quality.visits is not None:
         hosts, episodes = quality.visits
-        if hosts.shape != episodes.lengths.shape or not {*hosts.tolist()} <= {*dataset.task_set.test}:
-            yield "tasks of the visits are not one test task an episode"
+        if not {*hosts.tolist()} <= {*dataset.task_set.test}:
+            yield "tasks of the visits are not all test tasks"
         else:
             yield from (f"visits' {text}" for text in _problems(dataset.family, episodes, params[hosts]))
 
 
 def _problems(family: TaskFamily, episodes: StoredEpisodes, params: Array) -> Iterator[str]:
-    """What is wrong with the rows of some episodes; params: [E, P], or [1, P] of one task."""
+    """What is wrong with the values of some episodes, whose form was checked as they were read.
+
+    params: [E, P], or [1, P] of one task.
+    """
     rows, lengths = episodes
-    widths = {"obs": (family.obs_dim,), "action": (family.action_dim,), "next_obs": (family.obs_dim,)}
-    count = rows.reward.size
     for field, values in rows._asdict().items():
-        shape, dtype = (count, *widths.get(field, ())), "bool" if field == "terminated" else "float32"
-        if values.shape != shape or values.dtype != dtype:
-            yield f"{FIELDS[field]} are {values.dtype} {values.shape} where {dtype} {shape} belong"
-            return
         if not np.isfinite(values).all():
             yield f"{FIELDS[field]} are not all finite"
-    if lengths.sum() != count or lengths.min() < 1 or lengths.max() > family.horizon:
-        yield f"episode lengths, {lengths.min()} to {lengths.max()}, sum to {lengths.sum()} of {count} rows"
-        return
     if np.abs(rows.action).max() > 1.0:
         yield f"actions reach {np.abs(rows.action).max():.3f}, outside of [-1, 1]"
     each = params if len(params) == 1 else np.repeat(params, lengths, 0)  # [N, P] or [1, P]
     wrong = np.count_nonzero(dense_reward(family, rows, each) != rows.reward)
     if wrong:
-        yield f"rewards are not those of {family.name} in {wrong} of {count} rows"
+        yield f"rewards are not those of {family.name} in {wrong} of {rows.reward.size} rows"

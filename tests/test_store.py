@@ -31,7 +31,7 @@ from comrl.envs import TaskFamily, families, find_family
 from comrl.ground.errors import BadInput
 
 FAMILY = find_family("sparse-point-robot")
-REMEDY = rf"delete it and run `bench generate-data --env {FAMILY.name} .*writes only what is missing"
+REMEDY = rf"move it away, .* run `bench generate-data --env {FAMILY.name} .*writes only what is missing"
 
 
 @pytest.fixture(scope="module")

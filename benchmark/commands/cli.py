@@ -6,14 +6,16 @@ import argparse
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comrl.benchmark.commands import exchange, telling
+from comrl.benchmark.commands.ending import ended
 from comrl.benchmark.commands.exploring import add_options, asked_for
-from comrl.ground.errors import BadInput
+from comrl.ground.errors import BadInput, raise_all, tried
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,29 +26,17 @@ if TYPE_CHECKING:
 
 Arguments = argparse.Namespace
 Add = Callable[[str, Callable[[Arguments], int], str, str], argparse.ArgumentParser]
-OUT_OF_MEMORY = (
-    "the GPU's memory is full; train fewer --seeds at once, lower context_batch or control_batch with --set, "
-    "or give --device cpu.  What was computed up to the last test is kept"
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 2 and one sentence on standard error where the input cannot be used."""
-    arguments = parser().parse_args(argv)
-    try:
-        command: Callable[[Arguments], int] = arguments.command
-        return command(arguments)
-    except BadInput as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
-            raise
-        print(f"bench: {OUT_OF_MEMORY}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nbench: interrupted; the same command goes on where this one stopped", file=sys.stderr)
-        return 130
+
+    def command() -> int:
+        arguments = parser().parse_args(argv)
+        code: int = arguments.command(arguments)
+        return code
+
+    return ended(command, at_once=argv is None)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -178,28 +168,31 @@ def show(rows: Sequence[Row] | pd.DataFrame, title: str = "") -> None:
     print(f"\n{title}\n{text}" if title else f"\n{text}")
 
 
+def _show_each(pieces: Iterable[Callable[[], Row | list[Row]]]) -> int:
+    """Print the rows of each piece of work; one that fails stops no other, and is raised after the last."""
+    outcomes = [tried(piece) for piece in pieces]
+    done = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+    show([row for rows in done for row in (rows if isinstance(rows, list) else [rows])])
+    raise_all([outcome for outcome in outcomes if isinstance(outcome, Exception)])
+    return 0
+
+
 def generate_data(arguments: Arguments) -> int:
     """Make what is missing of each data set."""
     from comrl.benchmark.generation.generate import generate
     from comrl.benchmark.protocol import parse_overrides
+    from comrl.envs.family import find_family
     from comrl.ground.machine import prepare
 
     device = prepare(_machine_of(arguments))
     overrides = parse_overrides(arguments.set, "behaviour", "data")
-    show(
-        [
-            generate(
-                env,
-                arguments.data,
-                preset=arguments.preset,
-                overrides=overrides,
-                trainer=arguments.trainer,
-                device=device,
-            )
-            for env in arguments.env
-        ]
+    how = {"preset": arguments.preset, "trainer": arguments.trainer, "device": device}
+    raise_all(
+        [error for env in arguments.env if isinstance(error := tried(partial(find_family, env)), Exception)]
     )
-    return 0
+    return _show_each(
+        partial(generate, env, arguments.data, overrides=overrides, **how) for env in arguments.env
+    )
 
 
 def run_algorithms(arguments: Arguments) -> int:
@@ -233,13 +226,13 @@ def _machine_of(arguments: Arguments) -> Machine:
 
 
 def _run_all(specs: Sequence[RunSpec], arguments: Arguments, jobs: int = 1) -> list[Row]:
-    """A row of every run; one that is refused on the way stops no other, and is raised after the last."""
+    """A row of every run; one that fails on the way stops no other, and is raised after the last."""
     from comrl.benchmark.training.several import run_all
 
-    rows, refused = run_all(specs, arguments.data, arguments.results, _machine_of(arguments), jobs)
-    if refused:
+    rows, failures = run_all(specs, arguments.data, arguments.results, _machine_of(arguments), jobs)
+    if failures:
         show(rows)
-        raise refused[0]
+    raise_all(failures)
     return rows
 
 
@@ -255,8 +248,7 @@ def test_runs(arguments: Arguments) -> int:
             )
     device, asked = prepare(_machine_of(arguments)), asked_for(arguments)
     about = (arguments.data, device, arguments.context, arguments.split, arguments.tasks)
-    show([row for folder in arguments.run for row in test_folder(folder, *about, **asked)])
-    return 0
+    return _show_each(partial(test_folder, folder, *about, **asked) for folder in arguments.run)
 
 
 def report(arguments: Arguments) -> int:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from comrl.benchmark.reporting.cards import RunCard
 from comrl.benchmark.reporting.tables import Row
+from comrl.datasets.manifest import MANIFEST, is_task_file
 from comrl.datasets.splits import Split, splits, splits_of
-from comrl.datasets.store import MANIFEST, open_dataset
-from comrl.datasets.taskfile import QUALITIES
+from comrl.datasets.store import open_dataset
 from comrl.datasets.verify import verify
 from comrl.envs.family import TaskFamily, families
 from comrl.ground.errors import BadInput
+from comrl.ground.reading import content_of, folders_in, names_in, reading
 
 
 def list_tables(data: Path, results: Path) -> list[tuple[str, pd.DataFrame]]:
@@ -25,9 +27,18 @@ def list_tables(data: Path, results: Path) -> list[tuple[str, pd.DataFrame]]:
         ("Algorithms", pd.DataFrame(_algorithms())),
         ("Splits", pd.DataFrame([_split(split) for split in splits()])),
         ("Rules of exploration, --context online --explore RULE", pd.DataFrame(_rules())),
-        (f"Data sets in {data}", pd.DataFrame([_data_set(path) for path in data_sets(data)])),
-        (f"Runs in {results}", pd.DataFrame([_run(path) for path in _runs(results)])),
+        (f"Data sets in {data}", _table(partial(data_sets, data), _data_set)),
+        (f"Runs in {results}", _table(partial(folders_in, results / "runs"), _run)),
     ]
+
+
+def _table(folders: Callable[[], list[Path]], row: Callable[[Path], Row]) -> pd.DataFrame:
+    """A row for each of some folders; what keeps one, or all, from being read is told in its place."""
+    try:
+        found = folders()
+    except BadInput as error:
+        return pd.DataFrame([{"environment": "", "state": str(error)}])
+    return pd.DataFrame([row(folder) for folder in found])
 
 
 def verify_tables(data: Path, envs: Iterable[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -49,9 +60,19 @@ def verify_tables(data: Path, envs: Iterable[str]) -> tuple[pd.DataFrame, list[s
 
 
 def data_sets(data: Path) -> list[Path]:
-    """The folders below `data` that hold a data set, finished or not."""
-    files = [*data.glob(f"*/{MANIFEST}"), *data.glob("*/task-*.hdf5")]
-    return sorted({file.parent for file in files})
+    """The folders below `data` that hold a data set, finished or not.
+
+    A folder that cannot be looked into is taken for one where an environment has its name.
+    """
+    known = {family.name for family in families()}
+    return [folder for folder in folders_in(data) if _holds_data(folder, folder.name in known)]
+
+
+def _holds_data(folder: Path, unless_told: bool) -> bool:
+    try:
+        return any(name == MANIFEST or is_task_file(name) for name in names_in(folder))
+    except BadInput:
+        return unless_told
 
 
 def _environment(family: TaskFamily) -> Row:
@@ -86,14 +107,15 @@ def _data_set(folder: Path) -> Row:
     try:
         dataset = open_dataset(folder.parent, folder.name)
         first = dataset.read_task(0).qualities
+        with reading(folder):
+            size = sum((folder / name).stat().st_size for name in dataset.files)
     except BadInput as error:
         return {"environment": folder.name, "state": str(error)}
     tasks = dataset.task_set
-    size = sum((folder / name).stat().st_size for name in dataset.files)
     return {
         "environment": folder.name,
         "tasks (train + test)": f"{len(tasks.train)} + {len(tasks.test)}",
-        "transitions of task 0": " + ".join(str(first[name].transitions.reward.size) for name in QUALITIES),
+        "transitions of task 0": " + ".join(str(part.transitions.reward.size) for part in first.values()),
         "preset": dataset.birth.preset,
         "trainer": dataset.birth.trainer,
         "seed": str(dataset.birth.seed),
@@ -103,14 +125,9 @@ def _data_set(folder: Path) -> Row:
     }
 
 
-def _runs(results: Path) -> list[Path]:
-    """The folders of runs that were written whole."""
-    return sorted(path for path in (results / "runs").glob("*") if path.is_dir() and path.name[0] != ".")
-
-
 def _run(folder: Path) -> Row:
     try:
-        card = RunCard.read(json.loads((folder / RunCard.FILE).read_bytes()))
+        card = RunCard.read(json.loads(content_of(folder / RunCard.FILE) or b""))
         spec = card.spec
         return {
             "environment": spec.env,
@@ -124,7 +141,9 @@ def _run(folder: Path) -> Row:
             "minutes": f"{card.cost.train_seconds / 60:.1f}",
             "state": "complete",
         }
-    except (OSError, ValueError) as error:
+    except BadInput as error:
+        return {"environment": folder.name, "state": str(error)}
+    except (ValueError, RecursionError) as error:
         return {
             "environment": folder.name,
             "state": f"unreadable ({error}); delete {folder} and run it again",

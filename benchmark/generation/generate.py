@@ -19,7 +19,9 @@ from comrl.algorithms.behaviour import Behaviour, Collector
 from comrl.benchmark.generation.workers import do_all
 from comrl.benchmark.protocol import Protocol, data_preset, resolve
 from comrl.datasets.birth import Birth
-from comrl.datasets.store import MANIFEST, missing_tasks, write_manifest, write_task
+from comrl.datasets.cost import COST, seconds_spent
+from comrl.datasets.manifest import MANIFEST
+from comrl.datasets.store import missing_tasks, write_manifest, write_task
 from comrl.datasets.taskfile import Checkpoints, Quality, Visits
 from comrl.datasets.visits import BEHAVIOURS, hosts_of
 from comrl.envs.family import TaskFamily, TaskSet, find_family
@@ -27,6 +29,7 @@ from comrl.envs.rollout import Episodes, Policy, rollout
 from comrl.ground.errors import BadInput
 from comrl.ground.files import locked, require_space, write_whole
 from comrl.ground.noise import derive_seed
+from comrl.ground.reading import is_there
 from comrl.ground.settings import used
 from comrl.ground.showing import bar
 
@@ -55,8 +58,8 @@ class Clock:
     """Seconds spent on a data set, those of interrupted commands' finished blocks included."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "cost.json"
-        self.before = json.loads(self.path.read_text())["seconds"] if self.path.exists() else 0.0
+        self.path = folder / COST
+        self.before = seconds_spent(folder) or 0.0
         self.began = time.perf_counter()
 
     def cost(self) -> dict[str, Any]:
@@ -117,9 +120,10 @@ def generate(
     birth = Birth(data_preset(preset, env), trainer, protocol.behaviour.seed, settings, packages(), model)
     require_space(data, _bytes(family, protocol))
     start = time.perf_counter()
-    with locked(folder):
-        missing = missing_tasks(folder, family, task_set, birth)
-        if missing or not (folder / MANIFEST).exists():
+    missing: tuple[int, ...] = ()
+    if not complete(folder, family, task_set, birth):  # what is complete may be read-only
+        with locked(folder):
+            missing = missing_tasks(folder, family, task_set, birth)
             clock = Clock(folder)
             _fill(folder, family, protocol, birth, missing, trainer, device, clock)
             write_manifest(folder, family, task_set, birth, clock.cost())
@@ -132,6 +136,11 @@ def generate(
         "seconds": round(time.perf_counter() - start, 1),
         "folder": str(folder),
     }
+
+
+def complete(folder: Path, family: TaskFamily, task_set: TaskSet, birth: Birth) -> bool:
+    """Whether the data set lacks nothing; BadInput where what is there is other data's."""
+    return is_there(folder / MANIFEST) and not missing_tasks(folder, family, task_set, birth)
 
 
 class Block(NamedTuple):

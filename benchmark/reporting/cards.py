@@ -117,7 +117,8 @@ class PortraitCard(ResultCard):
     task_set: TaskSetCard
     scores: tuple[tuple[str, str], ...]
     """Name and label of each; the first is the headline."""
-    generation_seconds: float
+    generation_seconds: float | None = None
+    """None: nobody knows, as of data that came another way."""
     episodes: int
     """Per quality and task."""
     transitions: dict[str, int] = Field(default_factory=dict)

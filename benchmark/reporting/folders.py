@@ -11,6 +11,7 @@ from comrl.ground.cards import Tree
 from comrl.ground.errors import BadInput
 from comrl.ground.files import write_folder_whole
 from comrl.ground.hashing import sha256
+from comrl.ground.reading import content_of
 
 WEIGHTS = "weights.pt"
 AGAIN = "give the command that made it again"
@@ -36,20 +37,27 @@ def write_files(
 def read_files(path: Path, name: str) -> tuple[Tree, dict[str, bytes]]:
     """A card as it was written and the bytes of its files, each compared with its hash."""
     try:
-        body = json.loads((path / name).read_bytes())
+        body = json.loads(_content(path / name))
         if body["format"] > FORMAT:
             newer = f"format {body['format']}, this code reads {FORMAT}"
             raise BadInput(f"{path / name}: {newer}; update comrl-bench")
-        files = {file: (path / file).read_bytes() for file in body["files"]}
+        files = {file: _content(path / file) for file in body["files"]}
         whole = body["sha256_of_card"] == _card_hash(body)
         changed = [file for file in files if sha256(files[file]) != body["files"][file]]
     except BadInput:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise unreadable(path, error) from error
     for file in changed if whole else [name]:
         raise altered(path / file)
     return body, files
+
+
+def _content(path: Path) -> bytes:
+    content = content_of(path)
+    if content is None:
+        raise BadInput(f"{path} is missing; it is no folder of results, or one to be removed: then {AGAIN}")
+    return content
 
 
 def altered(path: Path) -> BadInput:

@@ -21,7 +21,9 @@ from comrl.benchmark.reporting.formats import Arrays, csv_bytes, csv_table, npz_
 from comrl.ground.cards import Tree
 from comrl.ground.discovery import suggestion
 from comrl.ground.errors import BadInput
+from comrl.ground.files import LOCK, claimed
 from comrl.ground.hashing import difference, sha256
+from comrl.ground.reading import content_of, folders_in
 
 CURVES = "curves.csv"
 ONLINE = "online.csv"
@@ -232,11 +234,14 @@ def read_card(folder: Path) -> RunCard:
 
 
 def add_test(folder: Path, name: str, table: pd.DataFrame) -> None:
-    """Keep another test of a run's policies beside the others: the folder is written anew, whole."""
-    body, files = read_files(folder, RunCard.FILE)
-    weights = folder / WEIGHTS
-    files[name] = csv_bytes(table)
-    write_files(folder, RunCard.FILE, body, files, weights.read_bytes() if weights.exists() else None)
+    """Keep another test of a run's policies beside the others: the folder is written anew, whole.
+
+    Processes that test one run at once wait for each other, so that none forgets another's test.
+    """
+    with claimed(folder.with_name(f".{folder.name}{LOCK}"), wait=True):
+        body, files = read_files(folder, RunCard.FILE)
+        files[name] = csv_bytes(table)
+        write_files(folder, RunCard.FILE, body, files, content_of(folder / WEIGHTS))
 
 
 def write_portrait(results: Path, card: PortraitCard, arrays: Mapping[str, NDArray[np.generic]]) -> Path:
@@ -247,8 +252,8 @@ def write_portrait(results: Path, card: PortraitCard, arrays: Mapping[str, NDArr
 
 def read_ledger(results: Path) -> Ledger:
     """Every run and portrait under a results folder; BadInput names what is unreadable or altered."""
-    runs = merge_seeds(_read_run(path) for path in _folders(results / "runs"))
-    portraits = tuple(_read_portrait(path) for path in _folders(results / "datasets"))
+    runs = merge_seeds(_read_run(path) for path in folders_in(results / "runs"))
+    portraits = tuple(_read_portrait(path) for path in folders_in(results / "datasets"))
     if not runs and not portraits:
         raise BadInput(f"{results}: no results yet; make some with `bench run`")
     return Ledger(runs, portraits)
@@ -292,12 +297,7 @@ def _merged(group: list[Run]) -> Run:
 
 def read_cards(results: Path) -> list[RunCard]:
     """The card of every run under a results folder, each compared with its hashes."""
-    return [read_card(path) for path in _folders(results / "runs")]
-
-
-def _folders(parent: Path) -> list[Path]:
-    """Folders that were written whole: a name that starts with a dot is one that was not."""
-    return sorted(p for p in parent.glob("*") if p.is_dir() and not p.name.startswith("."))
+    return [read_card(path) for path in folders_in(results / "runs")]
 
 
 def _read_run(path: Path) -> Run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -13,12 +12,14 @@ from numpy.typing import NDArray
 from comrl.benchmark.reporting.cards import PortraitCard, portrait_name
 from comrl.benchmark.reporting.ledger import write_portrait
 from comrl.datasets.cards import TaskSetCard
-from comrl.datasets.splits import Split, SplitData, load_split, splits_of
+from comrl.datasets.cost import seconds_spent
+from comrl.datasets.splits import Split, SplitData, load_split, splits_in
 from comrl.datasets.store import Dataset
-from comrl.datasets.taskfile import QUALITIES, StoredTask
+from comrl.datasets.taskfile import QUALITIES, StoredQuality, StoredTask
 from comrl.envs.family import sparsify
 from comrl.envs.rollout import best_possible
 from comrl.ground.files import locked
+from comrl.ground.reading import is_there
 
 STATES = 200  # states kept a task and split
 EXAMPLES = 5  # tasks of the relabelling picture
@@ -45,30 +46,31 @@ def keep_portrait(dataset: Dataset, results: Path) -> None:
 
 def _keep(dataset: Dataset, results: Path) -> None:
     family, tasks = dataset.family, dataset.task_set
-    if (results / "datasets" / portrait_name(family.name, dataset.sha256)).exists():
+    if is_there(results / "datasets" / portrait_name(family.name, dataset.sha256)):
         return
     best = best_possible(family, tasks.params) or {}
     arrays: dict[str, NDArray] = {f"best_{name}": values for name, values in best.items()}
     if family.heading is not None:
         arrays["heading"] = np.array(family.heading(tasks.params))
     stored = [dataset.read_task(task) for task in dataset.tasks]
-    arrays["checkpoint_steps"] = stored[0].checkpoints.steps
-    arrays["checkpoint_returns"] = np.stack([task.checkpoints.deterministic for task in stored])  # [T, C]
+    arrays["checkpoint_steps"], arrays["checkpoint_returns"] = _learning_curves(stored)
     told = {}
-    for split in splits_of(family):
+    for split in splits_in(dataset):
         data = load_split(dataset, split)
         told[split.name] = _facts(dataset, split, data)
         if split.relabel and family.heading is not None:  # else no two numbers of an observation make a map
             arrays |= _pool(dataset, data)
-    for name, qualities in [(quality, (quality,)) for quality in QUALITIES] + [("mixed", QUALITIES)]:
+    parts: dict[str, tuple[str, ...]] = {quality: (quality,) for quality in dataset.qualities}
+    if dataset.qualities == QUALITIES:
+        parts["mixed"] = QUALITIES
+    for name, qualities in parts.items():
         arrays |= _behaviour(dataset, stored, name, qualities)
-    write_portrait(results, _card(dataset, len(stored[0].qualities["expert"].lengths), told), arrays)
+    write_portrait(results, _card(dataset, _most_episodes(stored), told), arrays)
 
 
 def _card(dataset: Dataset, episodes: int, told: Mapping[str, Facts]) -> PortraitCard:
     """The portrait's card."""
     family = dataset.family
-    cost = json.loads((dataset.folder / "cost.json").read_text())
     return PortraitCard(
         env=family.name,
         env_label=family.label,
@@ -78,7 +80,7 @@ def _card(dataset: Dataset, episodes: int, told: Mapping[str, Facts]) -> Portrai
         settings=dataset.birth.settings,
         task_set=TaskSetCard.of(dataset.task_set),
         scores=tuple((score.name, score.label) for score in family.scores),
-        generation_seconds=cost["seconds"],
+        generation_seconds=seconds_spent(dataset.folder),
         episodes=episodes,
         transitions={name: facts.most for name, facts in told.items()},
         fewest_transitions={name: facts.fewest for name, facts in told.items()},
@@ -105,17 +107,8 @@ def _behaviour(
     parts = [[task.qualities[quality] for quality in qualities] for task in stored]
     arrays: dict[str, NDArray] = {}
     for score in dataset.family.scores:
-        arrays[f"return_{name}_{score.name}"] = np.stack(
-            [
-                np.concatenate(
-                    [
-                        _returns(score.of_reward(p.transitions.reward.astype(np.float64)), p.lengths)
-                        for p in task
-                    ]
-                )
-                for task in parts
-            ]
-        )  # [T, E]
+        returns = [[_returns(score.of_reward(_dense(part)), part.lengths) for part in task] for task in parts]
+        arrays[f"return_{name}_{score.name}"] = _padded([np.concatenate(task) for task in returns])
     if dataset.family.heading is None:
         return arrays
     draw = np.random.default_rng(0)
@@ -124,6 +117,34 @@ def _behaviour(
         [draw.choice(rows, STATES, replace=len(rows) < STATES) for rows in states]
     )
     return arrays
+
+
+def _dense(part: StoredQuality) -> NDArray[np.float64]:
+    return part.transitions.reward.astype(np.float64)
+
+
+def _padded(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Rows of different lengths, nan behind the shorter ones.  T x [E_t] -> [T, E]."""
+    table = np.full((len(rows), max(map(len, rows))), np.nan)
+    for row, values in zip(table, rows, strict=True):
+        row[: len(values)] = values
+    return table
+
+
+def _learning_curves(stored: list[StoredTask]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The steps at which some agent was tested, and each agent's returns, nan where it was not.
+
+    -> [C], [T, C].
+    """
+    steps = np.unique(np.concatenate([task.checkpoints.steps for task in stored]))
+    returns = np.full((len(stored), len(steps)), np.nan)
+    for row, task in zip(returns, stored, strict=True):
+        row[np.searchsorted(steps, task.checkpoints.steps)] = task.checkpoints.deterministic
+    return steps, returns
+
+
+def _most_episodes(stored: list[StoredTask]) -> int:
+    return max(len(part.lengths) for task in stored for part in task.qualities.values())
 
 
 def _returns(reward: NDArray[np.float64], lengths: NDArray[np.int32]) -> NDArray[np.float64]:

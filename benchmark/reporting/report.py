@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,8 @@ from comrl.benchmark.reporting.ledger import Ledger, Run, read_ledger
 from comrl.envs.family import families
 from comrl.ground.discovery import declared
 from comrl.ground.errors import BadInput
-from comrl.ground.files import locked, write_folder_whole
+from comrl.ground.files import LOCK, claimed, require_writable, write_folder_whole
+from comrl.ground.reading import content_of, is_there, names_in
 from comrl.ground.showing import each
 
 GENERATOR = "comrl-bench report"
@@ -52,25 +52,13 @@ def write_report(results: Path, out: Path, preset: str | None = None, progress: 
     ledger = ledger.select(preset)
     _refuse_foreign(out)
     figures = _in_order(declared("comrl.benchmark.reporting.figures", "FIGURES"))
-    lock = out.with_name(f".{out.name}.lock")
-    with alone(lock), write_folder_whole(out) as part:
+    with claimed(out.with_name(f".{out.name}{LOCK}")), write_folder_whole(out) as part:
         shown = each(figures, "report", "figure") if progress else figures
         made = [_make(figure, ledger, part) for figure in shown]
         absent = {f: body for f, body in zip(figures, made, strict=True) if not isinstance(body, Made)}
         page = _page(ledger, [body for body in made if isinstance(body, Made)], absent)
         (part / "index.html").write_text(page, encoding="utf-8")
     return out / "index.html"
-
-
-@contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """One process at a time makes this report; the lock's folder goes with the lock."""
-    try:
-        with locked(lock):
-            yield
-    finally:
-        with suppress(OSError):  # not empty: somebody else holds it
-            lock.rmdir()
 
 
 def _in_order(figures: Iterable[Figure]) -> list[Figure]:
@@ -81,11 +69,12 @@ def _in_order(figures: Iterable[Figure]) -> list[Figure]:
 
 
 def _refuse_foreign(out: Path) -> None:
-    """Never take the place of a folder that is not a report."""
-    page = out / "index.html"
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    """Never take the place of a folder that is not a report, nor begin where none can be written."""
+    require_writable(out.parent, "--out")
+    if not is_there(out) or (out.is_dir() and not names_in(out)):
         return
-    if not page.is_file() or GENERATOR not in page.read_text(encoding="utf-8", errors="replace")[:2000]:
+    page = content_of(out / "index.html") or b""
+    if GENERATOR not in page.decode(errors="replace")[:2000]:
         raise BadInput(f"{out}: exists and is not a report; choose another folder with --out")
 
 

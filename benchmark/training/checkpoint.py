@@ -13,6 +13,7 @@ import torch
 
 from comrl.ground.errors import BadInput
 from comrl.ground.files import write_whole
+from comrl.ground.reading import content_of
 
 DIGEST = 64  # hexadecimal digits of a sha256
 CurveRow = dict[str, float]
@@ -45,9 +46,9 @@ def load(path: Path, device: torch.device) -> Checkpoint | None:
 
     BadInput where the file is truncated or altered, or goes on with noise that this device cannot draw.
     """
-    if not path.exists():
+    image = content_of(path)
+    if image is None:
         return None
-    image = path.read_bytes()
     digest, content = image[:DIGEST], image[DIGEST:]
     if hashlib.sha256(content).hexdigest().encode() != digest:
         raise BadInput(f"{path} is truncated or altered; delete it and give the same command again")

@@ -33,12 +33,12 @@ from comrl.benchmark.training.online import evaluate_online
 from comrl.benchmark.training.shifted import Contexts, evaluate_shifted, relabelled, visited
 from comrl.datasets.cards import TaskSetCard
 from comrl.datasets.sampler import Sampler
-from comrl.datasets.splits import Split, find_split, load_split, splits_of
+from comrl.datasets.splits import Split, find_split, load_split, refuse_lacking, splits_in
 from comrl.datasets.store import Dataset, open_dataset
 from comrl.datasets.transitions import Space, space_of
 from comrl.datasets.visits import load_visits, pairs_of
 from comrl.envs.family import TaskFamily, find_family
-from comrl.ground.errors import BadInput
+from comrl.ground.errors import BadInput, raise_all, tried
 from comrl.ground.machine import precision
 
 
@@ -81,7 +81,7 @@ class Job:
     @property
     def contexts(self) -> list[Split]:
         """The splits that contexts come from in the last test: its own first, then all of the same radius."""
-        alike = [s for s in splits_of(self.family) if s.relabel == self.split.relabel and s != self.split]
+        alike = [s for s in splits_in(self.dataset) if s.relabel == self.split.relabel and s != self.split]
         return [self.split, *alike]
 
     @cached_property
@@ -162,17 +162,25 @@ class Job:
 
 def prepare_job(spec: RunSpec, data: Path, device: torch.device) -> Job:
     """Settle a spec; BadInput names whatever is unknown, missing or impossible."""
-    return prepare_jobs([spec], data, device)[0]
+    return _settle(spec, partial(open_dataset, data, check=True), device)
 
 
-def prepare_jobs(specs: Iterable[RunSpec], data: Path, device: torch.device) -> list[Job]:
-    """Settle all specs; those of one environment share its data, which are read and checked once."""
+def prepare_jobs(specs: Iterable[RunSpec], data: Path, device: torch.device) -> list[Job | Exception]:
+    """Settle all specs; those of one environment share its data, which are read and checked once.
 
-    @cache
-    def opened(env: str) -> Dataset:
-        return open_dataset(data, env, check=True)
+    BadInput tells of every spec that is refused.  An error of another kind takes the place of its job alone.
+    """
+    opened = cache(lambda env: tried(partial(open_dataset, data, env, check=True)))
 
-    return [_settle(spec, opened, device) for spec in specs]
+    def sound(env: str) -> Dataset:
+        dataset = opened(env)
+        if isinstance(dataset, Exception):
+            raise dataset
+        return dataset
+
+    jobs = [tried(partial(_settle, spec, sound, device)) for spec in specs]
+    raise_all([job for job in jobs if isinstance(job, BadInput)])
+    return jobs
 
 
 def _settle(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.device) -> Job:
@@ -187,6 +195,7 @@ def _settle(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.devic
     dataset = opened(spec.env)
     _refuse_wide(training, len(dataset.task_set.train), str(dataset.folder))
     job = Job(spec, algorithm, training, family, dataset, device)
+    refuse_lacking(job.dataset, job.split)
     for name in job.unread:
         if f"training.{name}" in spec.overrides:
             raise BadInput(

@@ -16,14 +16,7 @@ from comrl.algorithms.learner import KEY_ENCODER, State
 from comrl.benchmark.protocol import PRIOR, RunSpec
 from comrl.benchmark.reporting.cards import Cost, RunCard
 from comrl.benchmark.reporting.folders import read_files
-from comrl.benchmark.reporting.ledger import (
-    SHIFTED,
-    add_test,
-    explored_tables,
-    read_card,
-    read_cards,
-    write_run,
-)
+from comrl.benchmark.reporting.ledger import SHIFTED, add_test, explored_tables, read_card, write_run
 from comrl.benchmark.reporting.portrait import keep_portrait
 from comrl.benchmark.reporting.tables import Row, mean_std
 from comrl.benchmark.training.evaluate import costs_of_a_test
@@ -36,13 +29,22 @@ from comrl.benchmark.training.weights import as_bytes, read_weights, trained_sta
 from comrl.datasets.splits import find_split
 from comrl.ground.errors import BadInput
 from comrl.ground.files import claimed, locked
+from comrl.ground.reading import folders_in
 from comrl.ground.showing import TENSORBOARD
 
 
 def present_seeds(job: Job, results: Path) -> set[int]:
     """The seeds of this very experiment that are already in the ledger."""
-    same = [card for card in read_cards(results) if card.settings_id == job.settings_id]
-    return {seed for card in same for seed in card.spec.seeds}
+    return {seed for _, card in _same(job, results) for seed in card.spec.seeds}
+
+
+def _same(job: Job, results: Path) -> Iterator[tuple[Path, RunCard]]:
+    """The finished runs of this very experiment; other runs are not opened, whatever their state."""
+    for path in folders_in(results / "runs"):
+        if path.name.startswith(f"{job.spec.env}.{job.spec.split}.") and f".{job.spec.algo}." in path.name:
+            card = read_card(path)
+            if card.settings_id == job.settings_id:
+                yield path, card
 
 
 def run(spec: RunSpec, data: Path, results: Path, device: torch.device) -> Row:
@@ -150,13 +152,7 @@ def test_again(job: Job, results: Path) -> list[str]:
 
 def _runs_of(job: Job, results: Path) -> list[tuple[Path, RunCard]]:
     """The finished runs of this experiment that have one of the job's seeds, and their cards."""
-    paths = sorted((results / "runs").glob(f"{job.spec.env}.{job.spec.split}.*"))
-    known = [(path, read_card(path)) for path in paths]
-    return [
-        (path, card)
-        for path, card in known
-        if card.settings_id == job.settings_id and {*card.spec.seeds} & {*job.spec.seeds}
-    ]
+    return [(path, card) for path, card in _same(job, results) if {*card.spec.seeds} & {*job.spec.seeds}]
 
 
 def last_episodes(job: Job, results: Path) -> Row:
@@ -258,7 +254,7 @@ def _tested(
 
 def _forget(job: Job, results: Path) -> None:
     """Remove what a run that is in the ledger needed on the way."""
-    if (results / "runs" / job.name).exists():
+    if (results / "runs" / job.name).is_dir():
         shutil.rmtree(results / "work" / job.name, ignore_errors=True)
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from comrl.benchmark.generation.workers import end_with_parent
 from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.reporting.tables import Row
 from comrl.benchmark.training.job import Job, prepare_job, prepare_jobs
 from comrl.benchmark.training.run import run_job
-from comrl.ground.errors import BadInput
+from comrl.ground.errors import BadInput, tried
 from comrl.ground.machine import Machine, prepare
-from comrl.ground.progress import use_line
+from comrl.ground.processes import do_beside
+from comrl.ground.progress import Progress, SideBySide, tell_progress
 
 FLOAT, CACHE = 4, 2**23
 """Bytes of a number, and of a stack's widest layer beyond which seeds cost less one after another."""
@@ -25,19 +22,37 @@ FLOAT, CACHE = 4, 2**23
 
 def run_all(
     specs: Sequence[RunSpec], data: Path, results: Path, machine: Machine, side_by_side: int = 1
-) -> tuple[list[Row], list[BadInput]]:
-    """A row of every run, and what was refused on the way, which stops no other.
+) -> tuple[list[Row], list[Exception]]:
+    """A row of every run, and what went wrong on the way, which stops no other.
 
-    All specs are checked before anything is trained.
+    All specs are checked before anything is trained: BadInput then tells of every one that is refused.
     """
     if side_by_side < 1:
         raise BadInput(f"--jobs {side_by_side} must be at least 1")
-    jobs = [part for job in prepare_jobs(specs, data, prepare(machine)) for part in stacks_of(job)]
-    specs = [job.spec for job in jobs]
+    settled = zip(specs, prepare_jobs(specs, data, prepare(machine)), strict=True)
+    parts = [part for spec, job in settled for part in _parts(spec, job)]
+    specs, jobs = [spec for spec, _ in parts], [job for _, job in parts]
+    parts.clear()
     if min(side_by_side, len(jobs)) > 1:
-        return _collected(_beside(specs, data, results, machine.shared_by(side_by_side), side_by_side))
-    taken = (jobs.pop(0) for _ in specs)  # done, a run lets go of its data
-    return _collected(partial(run_job, job, results) for job in taken)
+        outcomes = _beside(specs, data, results, machine, side_by_side)
+    else:
+        taken = (jobs.pop(0) for _ in specs)  # done, a run lets go of its data
+        outcomes = [
+            job if isinstance(job, Exception) else tried(partial(run_job, job, results)) for job in taken
+        ]
+    rows: list[Row] = []
+    failures: list[Exception] = []
+    for spec, outcome in zip(specs, outcomes, strict=True):
+        if isinstance(outcome, Exception):
+            failures.append(_of_run(spec, outcome) if len(specs) > 1 else outcome)
+        else:
+            rows.append(outcome)
+    return rows, failures
+
+
+def _parts(spec: RunSpec, job: Job | Exception) -> list[tuple[RunSpec, Job | Exception]]:
+    """What is trained as one stack each, or the error that came in its place."""
+    return [(spec, job)] if isinstance(job, Exception) else [(part.spec, part) for part in stacks_of(job)]
 
 
 def stacks_of(job: Job) -> list[Job]:
@@ -50,39 +65,26 @@ def stacks_of(job: Job) -> list[Job]:
     return [replace(job, spec=job.spec.model_copy(update={"seeds": (seed,)})) for seed in seeds]
 
 
-def _collected(runs: Iterator[Callable[[], Row]]) -> tuple[list[Row], list[BadInput]]:
-    rows, refused = [], []
-    for run in runs:
-        try:
-            rows.append(run())
-        except BadInput as error:
-            refused.append(error)
-    return rows, refused
+def _of_run(spec: RunSpec, error: Exception) -> Exception:
+    """An error that names its run."""
+    name = f"{spec.algo} on {spec.env}, {spec.split} data, seeds {' '.join(map(str, spec.seeds))}"
+    if isinstance(error, BadInput):
+        return BadInput(f"{name}: {error}")
+    error.add_note(f"That was {name}; what else was asked for was done.")
+    return error
 
 
 def _beside(
     specs: Sequence[RunSpec], data: Path, results: Path, machine: Machine, count: int
-) -> Iterator[Callable[[], Row]]:
-    """The results in the order of the specs; every process draws its progress in a line of its own."""
-    context = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads half-made
-    lines: Any = context.Queue()
-    for line in range(count):
-        lines.put(line)
-    with ProcessPoolExecutor(count, context, initializer=_begin, initargs=(lines, context.RLock())) as pool:
-        work = partial(_run, data=data, results=results, machine=machine)
-        waiting: list[Future[Row]] = [pool.submit(work, spec) for spec in specs]
-        try:
-            for run in waiting:
-                yield run.result
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+) -> list[Row | Exception]:
+    """The outcomes in the order of the specs; every process has a line of its own to show its progress."""
+    work = partial(_run, data=data, results=results, machine=machine.shared_by(count))
+    with SideBySide() as lines:
+        return do_beside(work, specs, count, heard=lines.show)
 
 
-def _begin(lines: Any, lock: Any) -> None:
-    end_with_parent()
-    use_line(lines.get(), lock)
-
-
-def _run(spec: RunSpec, data: Path, results: Path, machine: Machine) -> Row:
+def _run(
+    spec: RunSpec, tell: Callable[[Progress], object], *, data: Path, results: Path, machine: Machine
+) -> Row:
+    tell_progress(tell)
     return run_job(prepare_job(spec, data, prepare(machine)), results)

@@ -151,10 +151,15 @@ def _bookkeeping(device: torch.device) -> Iterator[Callable[[Callable[[], None]]
             pending.pop().result()
         pending.append(pool.submit(work))
 
-    with ThreadPoolExecutor(1) as pool:
+    pool = ThreadPoolExecutor(1)
+    try:
         yield soon
         while pending:
             pending.pop().result()
+    except BaseException as error:  # an interrupted training does not wait for its test
+        pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _until_the_next_test(stage: State) -> int:

@@ -18,6 +18,7 @@ from comrl.benchmark.reporting.cards import RunCard
 from comrl.benchmark.reporting.folders import WEIGHTS
 from comrl.ground.errors import BadInput
 from comrl.ground.hashing import sha256
+from comrl.ground.reading import content_of
 from comrl.ground.settings import checked
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ def read_weights(folder: Path, card: RunCard, device: torch.device) -> Weights:
     """The weights of a run; BadInput where none were kept, or the file is altered or of another format."""
     path = folder / WEIGHTS
     again = "delete the run's folder and give its `bench run` again"
-    if card.weights_sha256 is None or not path.exists():
+    content = content_of(path)
+    if card.weights_sha256 is None or content is None:
         raise BadInput(f"{folder.name} kept no weights; to test or use what it trained, {again}")
-    content = path.read_bytes()
     if sha256(content) != card.weights_sha256:
         raise BadInput(f"{path} is truncated or altered; {again}")
     body = torch.load(io.BytesIO(content), weights_only=True, map_location=device)

@@ -9,7 +9,7 @@ import shutil
 import socket
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from comrl.ground.errors import BadInput
@@ -17,7 +17,11 @@ from comrl.ground.errors import BadInput
 PARTIAL = ".bench-partial"
 LOCK = ".bench-lock"
 FULL = (errno.ENOSPC, errno.EDQUOT)
-REFUSED = (errno.EACCES, errno.ENOENT, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ELOOP)
+REFUSED = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EFBIG, errno.EBUSY, errno.ETXTBSY, errno.ENXIO),
+    *(errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EOPNOTSUPP, errno.EXDEV, errno.ENODEV),
+)
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # Lustre, some NFS
 
 
@@ -67,7 +71,8 @@ def claimed(lock: Path, *, wait: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that became read-only meanwhile: what counts is the handle
+            lock.unlink()
         os.close(handle)
 
 
@@ -85,9 +90,18 @@ def disk_errors(path: Path, part: Path | None = None) -> Iterator[None]:
         raise
 
 
+def require_writable(folder: Path, option: str) -> None:
+    """BadInput at the door where the folder, or the nearest above it that exists, is not to be written to."""
+    with disk_errors(folder):
+        where = _existing(folder)
+    if not os.access(where, os.W_OK | os.X_OK):
+        raise BadInput(f"{where} cannot be written to; give another folder with {option}")
+
+
 def require_space(folder: Path, size: int) -> None:
     """BadInput at the door where the folder's disk has no room for so many bytes."""
-    free = shutil.disk_usage(_existing(folder)).free
+    with disk_errors(folder):
+        free = shutil.disk_usage(_existing(folder)).free
     if free < size:
         raise _no_space(folder, size - free)
 
@@ -124,8 +138,9 @@ def _lock(path: Path, wait: bool) -> int:
                 stacklevel=2,
             )
         if _is_open(handle, path):
-            os.truncate(handle, 0)
-            os.write(handle, f"number {os.getpid()} on {socket.gethostname()}".encode())
+            with suppress(OSError):  # a full disk has no room for the owner's name: the lock holds without
+                os.truncate(handle, 0)
+                os.write(handle, f"number {os.getpid()} on {socket.gethostname()}".encode())
             return handle
         os.close(handle)  # its last owner removed it between our opening and our locking: try the new one
 
@@ -134,7 +149,9 @@ def _is_open(handle: int, path: Path) -> bool:
     """Whether the handle is of the file that now lies at the path."""
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESTALE):
+            raise
         return False
 
 
@@ -145,9 +162,7 @@ def _sweep(folder: Path) -> None:
         for name in [*folders, *files]:
             if name.startswith(".") and name.endswith(PARTIAL):
                 _remove(here / name)
-        folders[:] = [
-            name for name in folders if (here / name).is_dir() and not (here / name / LOCK).exists()
-        ]
+        folders[:] = [name for name in folders if not os.path.exists(here / name / LOCK)]
 
 
 def _rename(part: Path, path: Path) -> None:

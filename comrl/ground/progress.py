@@ -1,23 +1,100 @@
-"""Progress bars of processes side by side: each has a line of its own."""
+"""Progress of steps: a process shows its own, or tells it to the one that shows a line for each."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from tqdm import tqdm
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 from comrl.ground.showing import Bar, bar
 
-_line = 0
+INTERVAL = 0.2  # seconds between two words of one process
 
 
-def use_line(line: int, lock: Any) -> None:
-    """Draw this process's bars in that line, the first is 0, and share the lock of all that draw."""
-    global _line
-    _line = line
-    tqdm.set_lock(lock)
+class Progress(NamedTuple):
+    """Where something stands."""
+
+    total: int
+    done: int
+    about: str
+    found: Mapping[str, Any] = {}
+    """What is shown beside it."""
+
+
+_tell: Callable[[Progress], object] | None = None
+
+
+def tell_progress(tell: Callable[[Progress], object]) -> None:
+    """From now on this process shows nothing and tells how it goes."""
+    global _tell
+    _tell = tell
 
 
 def progress_bar(total: int, done: int, about: str) -> Bar:
     """A bar of steps."""
-    return bar(total, done, about, line=_line)
+    if _tell is not None:
+        return Told(_tell, Progress(total, done, about))
+    return bar(total, done, about)
+
+
+class Told:
+    """A bar that another process shows."""
+
+    def __init__(self, tell: Callable[[Progress], object], at: Progress) -> None:
+        self._tell, self._at, self._told = tell, at, 0.0
+
+    def __enter__(self) -> Self:
+        self._say()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._say()
+
+    @property
+    def n(self) -> int:
+        """Units done."""
+        return self._at.done
+
+    def update(self, n: int = 1) -> None:
+        """Go on by so many steps."""
+        self._at = self._at._replace(done=self._at.done + n)
+        if time.monotonic() - self._told > INTERVAL:
+            self._say()
+
+    def set_postfix(self, found: Mapping[str, Any]) -> None:
+        """Show this beside it."""
+        self._at = self._at._replace(found=found)
+        self._say()
+
+    def _say(self) -> None:
+        self._told = time.monotonic()
+        self._tell(self._at)
+
+
+class SideBySide:
+    """A bar for each of some processes, one below another."""
+
+    def __init__(self) -> None:
+        self._shown: dict[int, tuple[Progress, Bar]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        for _, shown in self._shown.values():
+            shown.__exit__(None, None, None)
+
+    def show(self, line: int, at: Progress) -> None:
+        """Show where the process of that line stands; what it did before stays above."""
+        before, shown = self._shown.get(line, (None, None))
+        if shown is None or before is None or before.about != at.about:
+            if shown is not None:
+                shown.__exit__(None, None, None)
+            before, shown = Progress(at.total, at.done, at.about), bar(at.total, at.done, at.about, line=line)
+        shown.update(at.done - shown.n)
+        if at.found != before.found:
+            shown.set_postfix(at.found)
+        self._shown[line] = at, shown

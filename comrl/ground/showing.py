@@ -22,8 +22,9 @@ Item = TypeVar("Item")
 class Bar(Protocol):
     """What shows how far something is."""
 
-    n: Any
-    """Units done."""
+    @property
+    def n(self) -> Any:
+        """Units done."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: Any) -> Any: ...

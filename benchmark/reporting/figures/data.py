@@ -45,7 +45,7 @@ def dataset_table(ledger: Ledger) -> pd.DataFrame | None:
                     "episodes": portrait.arrays[f"return_{split}_{score}"].shape[1],
                     "transitions": most,
                     "fewest_transitions": card.fewest_transitions.get(split, most),
-                    "mean return": float(portrait.arrays[f"return_{split}_{score}"].mean()),
+                    "mean return": float(np.nanmean(portrait.arrays[f"return_{split}_{score}"])),
                     "radius": card.radius.get(split),
                     "nonsparse": rate,
                     "paper": told if rate is not None and split == headline_split() else None,
@@ -65,8 +65,8 @@ def _at_radii(rates: Iterable[tuple[float, float]]) -> str:
 def show_datasets(frame: pd.DataFrame) -> pd.DataFrame:
     """The set's own facts above, a row per split."""
     facts = [
-        f"{row['data set']}: {row['tasks']} tasks, trainer {row['trainer']}, generated in "
-        f"{row['generation_seconds']:.0f} s, sha256 {row['sha256']}"
+        f"{row['data set']}: {row['tasks']} tasks, trainer {row['trainer']}, "
+        f"{_made_in(row['generation_seconds'])}sha256 {row['sha256']}"
         for _, row in frame.iterrows()
     ]
     counts = zip(frame["fewest_transitions"], frame["transitions"], strict=True)
@@ -84,6 +84,10 @@ def show_datasets(frame: pd.DataFrame) -> pd.DataFrame:
     }
     empty = [name for name in ("share at another radius",) if (shown[name] == NONE).all()]
     return pd.DataFrame(shown).drop(columns=empty)
+
+
+def _made_in(seconds: float | None) -> str:
+    return "" if missing(seconds) else f"generated in {seconds:.0f} s, "
 
 
 def _between(fewest: float | None, most: float | None) -> str:

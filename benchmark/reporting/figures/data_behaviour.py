@@ -38,7 +38,8 @@ def behaviour(ledger: Ledger) -> style.Drawing | None:
 def _draw_returns(axis: Axes, portrait: Portrait) -> None:
     score = next(iter(portrait.scores))
     splits = splits_in_order(portrait, score)
-    values = [portrait.arrays[f"return_{split}_{score}"].ravel() for split in splits]
+    tables = [portrait.arrays[f"return_{split}_{score}"] for split in splits]  # [T, E]
+    values = [table[np.isfinite(table)] for table in tables]  # nan: a task of fewer episodes
     drawn = axis.violinplot(values, orientation="horizontal", widths=0.85, showextrema=False, points=200)
     for body in cast("list[PolyCollection]", drawn["bodies"]):  # matplotlib types it as a single one
         body.set(facecolor="#7f9fbf", alpha=0.7, edgecolor="#3f5f7f", linewidth=0.5)
@@ -56,7 +57,7 @@ def _draw_returns(axis: Axes, portrait: Portrait) -> None:
 
 def _draw_checkpoints(axis: Axes, portrait: Portrait) -> None:
     steps, returns = portrait.arrays["checkpoint_steps"], portrait.arrays["checkpoint_returns"]  # [C], [T, C]
-    low, middle, high = np.quantile(returns, [0.1, 0.5, 0.9], axis=0)
+    low, middle, high = np.nanquantile(returns, [0.1, 0.5, 0.9], axis=0)
     axis.fill_between(steps, low, high, color="#7f9fbf", alpha=0.4, linewidth=0, label="10–90 % of tasks")
     axis.plot(steps, middle, color="#20364d", label="median task")
     if "best_dense" in portrait.arrays:
@@ -69,7 +70,7 @@ def _draw_checkpoints(axis: Axes, portrait: Portrait) -> None:
 
 def _draw_last(axis: Axes, portrait: Portrait) -> None:
     """Every task's last checkpoint: its regret where the optimum is known, else its return."""
-    last = portrait.arrays["checkpoint_returns"][:, -1]  # [T]
+    last = np.array([row[np.isfinite(row)][-1] for row in portrait.arrays["checkpoint_returns"]])  # [T]
     known = "best_dense" in portrait.arrays
     values = portrait.arrays["best_dense"] - last if known else last
     tasks = portrait.card.task_set
@@ -112,7 +113,7 @@ def _draw_tasks(axis: Axes, portrait: Portrait) -> None:
     shown = _own_splits(portrait, score)
     for i, (split, colour) in enumerate(zip(shown, SPLIT_COLOURS, strict=False)):
         returns = portrait.arrays[f"return_{split}_{score}"][order]  # [T, E]
-        low, middle, high = np.quantile(returns, [0.25, 0.5, 0.75], axis=1)
+        low, middle, high = np.nanquantile(returns, [0.25, 0.5, 0.75], axis=1)
         if len(order) <= FEW:
             beside = at + 0.18 * (i - (len(shown) - 1) / 2)
             axis.vlines(beside, low, high, color=colour, linewidth=5, alpha=0.35)

@@ -117,7 +117,7 @@ def _block(ledger: Ledger, group: list[Entry], score: str) -> list[Row]:
         test = list(portrait.card.task_set.test)
         for split in _behaviour_splits(portrait, score, group[0].split):
             rows.append(
-                bare(BEHAVIOUR + split, float(portrait.arrays[f"return_{split}_{score}"][test].mean()))
+                bare(BEHAVIOUR + split, float(np.nanmean(portrait.arrays[f"return_{split}_{score}"][test])))
             )
     return rows
 

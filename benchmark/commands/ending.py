@@ -1,0 +1,59 @@
+"""How a command ends: what it prints, the sentences on standard error, and its exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+
+from comrl.ground.errors import mendable
+from comrl.ground.interrupts import interruptible
+from comrl.ground.streams import lasting_streams
+
+
+def ended(command: Callable[[], int], *, at_once: bool) -> int:
+    """Do a command: 2 and one sentence for each thing that a user can mend, 128 + n after signal n.
+
+    A fault of the program is raised, once all else is told.  at_once: interrupted, the process ends here and
+    waits neither for threads that still compute nor for libraries to be torn down.
+    """
+    with lasting_streams(), interruptible():
+        try:
+            code = command()
+            sys.stdout.flush()
+            return code
+        except KeyboardInterrupt as error:
+            print("\nbench: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+            code = 128 + int(error.args[0] if error.args else signal.SIGINT)
+            if at_once:
+                sys.stdout.flush()
+                os._exit(code)
+            return code
+        except Exception as error:
+            return _told(error)
+
+
+def _told(error: Exception) -> int:
+    """Print what a user can mend; raise the rest."""
+    faults = []
+    for each in _each(error):
+        if sentences := mendable(each):
+            for sentence in sentences.splitlines():
+                print(f"bench: {sentence}", file=sys.stderr)
+        else:
+            faults.append(each)
+    if len(faults) > 1:
+        raise ExceptionGroup(f"{len(faults)} faults", faults)
+    if faults:
+        raise faults[0]
+    return 2
+
+
+def _each(error: Exception) -> Iterator[Exception]:
+    """The error, or those of its group."""
+    if isinstance(error, ExceptionGroup):
+        for inner in error.exceptions:
+            yield from _each(inner)
+    else:
+        yield error
