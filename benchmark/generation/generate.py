@@ -118,7 +118,7 @@ def generate(
     settings: dict[str, JsonValue] = {"behaviour": used(protocol.behaviour), "data": used(protocol.data)}
     model = family.model_sha256() if family.model_sha256 else None
     birth = Birth(data_preset(preset, env), trainer, protocol.behaviour.seed, settings, packages(), model)
-    require_space(data, _bytes(family, protocol))
+    require_space(data, disk_bytes(family, protocol))
     start = time.perf_counter()
     missing: tuple[int, ...] = ()
     if not complete(folder, family, task_set, birth):  # what is complete may be read-only
@@ -292,7 +292,7 @@ def _trips(visits: Visits | None, member: int, members: int, home: int) -> Visit
     return Visits(hosts[away], Episodes(*(field[away] for field in episodes))) if away.any() else None
 
 
-def _bytes(family: TaskFamily, protocol: Protocol) -> int:
+def disk_bytes(family: TaskFamily, protocol: Protocol) -> int:
     """Roughly what the data set takes on the disk, qualities and all."""
     row = 4 * (2 * family.obs_dim + family.action_dim + 2)
     visits = protocol.data.visits * BEHAVIOURS * len(family.task_set().test)

@@ -93,7 +93,7 @@ def disk_errors(path: Path, part: Path | None = None) -> Iterator[None]:
 def require_writable(folder: Path, option: str) -> None:
     """BadInput at the door where the folder, or the nearest above it that exists, is not to be written to."""
     with disk_errors(folder):
-        where = _existing(folder)
+        where = existing(folder)
     if not os.access(where, os.W_OK | os.X_OK):
         raise BadInput(f"{where} cannot be written to; give another folder with {option}")
 
@@ -101,13 +101,13 @@ def require_writable(folder: Path, option: str) -> None:
 def require_space(folder: Path, size: int) -> None:
     """BadInput at the door where the folder's disk has no room for so many bytes."""
     with disk_errors(folder):
-        free = shutil.disk_usage(_existing(folder)).free
+        free = shutil.disk_usage(existing(folder)).free
     if free < size:
         raise _no_space(folder, size - free)
 
 
 def _no_space(path: Path, size: int) -> BadInput:
-    disk = _existing(path)
+    disk = existing(path)
     while not disk.is_mount() and disk != disk.parent:
         disk = disk.parent
     megabytes = max(1, -(-size // 10**6))
@@ -202,7 +202,7 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
     """The nearest folder above a path, itself included, that exists."""
     path = path.absolute()
     while not path.is_dir() and path != path.parent:
