@@ -48,7 +48,7 @@ def root() -> Iterator[Path]:
     os.umask(0o022)
     torch.set_num_threads(1)
     build(folder)
-    for command in readers("data") + ["report"]:  # imports all that these do
+    for command in [*readers("data"), "report"]:  # imports all that these do
         main(words(command, folder))
     shutil.rmtree(folder / "report")
     yield folder

@@ -40,10 +40,11 @@ from comrl.benchmark.reporting.figures.shift import shifted_returns
 from comrl.benchmark.reporting.figures.theorems import theorem_check
 from comrl.benchmark.reporting.figures.views import nothing_held_out
 from comrl.benchmark.reporting.ledger import Ledger, Portrait, read_ledger
-from comrl.benchmark.reporting.report import alone, write_report
+from comrl.benchmark.reporting.report import write_report
 from comrl.envs.family import families
 from comrl.ground.discovery import declared
 from comrl.ground.errors import BadInput
+from comrl.ground.files import LOCK, claimed
 
 ROOT = Path(__file__).parent.parent
 REPORTING = ROOT / "benchmark" / "reporting"
@@ -191,7 +192,7 @@ def test_two_presets_are_refused_before_anything_is_written(tmp_path: Path) -> N
 
 def test_a_second_process_on_the_same_report_is_told_so(tmp_path: Path) -> None:
     add_run(tmp_path / "results", WIND, FOCAL)
-    with alone(tmp_path / ".report.lock"), pytest.raises(BadInput, match="another process"):
+    with claimed(tmp_path / f".report{LOCK}"), pytest.raises(BadInput, match="another process"):
         write_report(tmp_path / "results", tmp_path / "report", progress=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
 
