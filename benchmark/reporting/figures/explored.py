@@ -76,7 +76,7 @@ FIGURES = (
         "row says) that explored it by a rule. prior: half of them with embeddings of the prior, then with "
         "the task inferred. random: uniform actions in the first half of the steps, then with the task "
         "inferred (CSRO). best: embeddings of training tasks far from those tried, the best episode kept as "
-        "context, and its embedding in the last episode; FOCAL under this rule is IDAQ. Beside it the same "
+        "context, and its embedding in the last episode (as IDAQ). Beside it the same "
         "policies with offline contexts. Headline score, mean (standard deviation over seeds).",
         note=nothing_held_out,
         section="Results",
