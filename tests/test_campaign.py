@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.forked import NOBODY, Ended, forked, lost, state_of
+from support.forked import NOBODY, Ended, forked, lost, state_of, usual_signals
 from support.fuzz import command_line
 from support.places import ENV, FILES, FOLDERS, SPOILERS, as_whole_again, build, place, readers, words
 
@@ -128,7 +128,13 @@ def struck(folder: Path, line: list[str], draw: np.random.Generator, longest: fl
     command = [sys.executable, "-m", "comrl.benchmark.commands.cli", *line]
     with (folder / "said").open("w+") as said:
         process = subprocess.Popen(
-            command, cwd=folder, env=environ, stdout=said, stderr=said, start_new_session=True
+            command,
+            cwd=folder,
+            env=environ,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+            preexec_fn=usual_signals,
         )
         time.sleep(float(draw.uniform(2.0, longest)))  # later than the interpreter's own start
         number = signal.Signals(

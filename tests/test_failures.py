@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from support.data import put_data_set
+from support.forked import usual_signals
 
 from comrl.benchmark.commands.cli import main
 from comrl.benchmark.training import job, several
 from comrl.benchmark.training.train import _bookkeeping
 from comrl.envs import find_family
 from comrl.ground.errors import BadInput, kept, mendable, raise_all, tried
+from comrl.ground.interrupts import ENDING
 
 ENV = "sparse-point-robot"
 
@@ -162,13 +164,13 @@ def test_an_interrupted_training_does_not_wait_for_its_test_beside_it() -> None:
 def test_an_interrupt_is_a_sentence_and_its_number(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number in ENDING:
+        usual_signals()
         monkeypatch.setattr(
             "comrl.benchmark.commands.cli.list_all", lambda _, number=number: os.kill(os.getpid(), number)
         )
         assert main(["list"]) == 128 + number
         assert capsys.readouterr().err.strip().startswith("bench: interrupted; the same command goes on")
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, before)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.data import put_data_set
+from support.forked import usual_signals
 
 from comrl.benchmark.commands.cli import main
 from comrl.envs import find_family
@@ -28,7 +29,13 @@ def started(folder: Path, *words: str) -> subprocess.Popen[bytes]:
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     with (folder / "said").open("wb") as said:
         return subprocess.Popen(
-            command, cwd=folder, env=environ, stdout=said, stderr=said, start_new_session=True
+            command,
+            cwd=folder,
+            env=environ,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+            preexec_fn=usual_signals,
         )
 
 

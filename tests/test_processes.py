@@ -10,8 +10,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.forked import usual_signals
 from support.orders import double, stay
 
 from comrl.ground import processes
@@ -27,8 +29,9 @@ def at_work(folder: Path, how: str = "waits") -> Iterator[subprocess.Popen[str]]
     """The command of support.orders, in a group of its own, when two of its workers have begun."""
     command = [sys.executable, "-m", "support.orders", str(folder), how]
     environ = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=environ, start_new_session=True, **pipes) as process:  # type: ignore[call-overload]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes |= {"start_new_session": True, "preexec_fn": usual_signals}
+    with subprocess.Popen(command, env=environ, **pipes) as process:  # type: ignore[call-overload]
         assert process.stdout.readline() == "begun\n"
         yield process
         process.kill()

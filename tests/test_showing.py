@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from comrl.algorithms.algorithm import find_algorithm
 from comrl.benchmark.commands.cli import main
 from comrl.benchmark.reporting.ledger import read_card
 from comrl.benchmark.training import train
+from comrl.ground.progress import Progress, SideBySide, Told
 from comrl.ground.showing import Lines, bar, each
 
 BRIEF = ("steps=30", "eval_every=10")
@@ -160,3 +162,19 @@ def test_tensorboard_that_is_not_there_is_a_sentence_before_anything_is_trained(
     assert run(data, tmp_path, "--tensorboard") == 2
     assert "pip install 'comrl-bench[tensorboard]'" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_processes_side_by_side_tell_each_result_once_though_it_be_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with SideBySide() as lines:
+        for line in (0, 1):
+            told = Told(partial(lines.show, line), Progress(30, 0, f"run {line}"))
+            with told:
+                for _ in range(2):
+                    told.update(10)
+                    told.set_postfix({"return": "0.00"})
+    said = capsys.readouterr().err.splitlines()
+    assert [re.sub(r", \d+ s", "", line) for line in said] == [
+        f"run {line}: step {step} of 30, return 0.00" for line in (0, 1) for step in (10, 20)
+    ]

@@ -169,7 +169,7 @@ def show(rows: Sequence[Row] | pd.DataFrame, title: str = "") -> None:
     print(f"\n{title}\n{text}" if title else f"\n{text}")
 
 
-def _show_each(pieces: Iterable[Callable[[], Row | list[Row]]]) -> int:
+def show_each(pieces: Iterable[Callable[[], Row | list[Row]]]) -> int:
     """Print the rows of each piece of work; one that fails stops no other, and is raised after the last."""
     outcomes = [tried(piece) for piece in pieces]
     done = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
@@ -191,7 +191,7 @@ def generate_data(arguments: Arguments) -> int:
     raise_all(
         [error for env in arguments.env if isinstance(error := tried(partial(find_family, env)), Exception)]
     )
-    return _show_each(
+    return show_each(
         partial(generate, env, arguments.data, overrides=overrides, **how) for env in arguments.env
     )
 
@@ -249,7 +249,7 @@ def test_runs(arguments: Arguments) -> int:
             )
     device, asked = prepare(_machine_of(arguments)), asked_for(arguments)
     about = (arguments.data, device, arguments.context, arguments.split, arguments.tasks)
-    return _show_each(partial(test_folder, folder, *about, **asked) for folder in arguments.run)
+    return show_each(partial(test_folder, folder, *about, **asked) for folder in arguments.run)
 
 
 def report(arguments: Arguments) -> int:

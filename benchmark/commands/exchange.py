@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from comrl.ground.errors import BadInput
+
+if TYPE_CHECKING:
+    from comrl.benchmark.reporting.tables import Row
 
 Arguments = argparse.Namespace
 
@@ -75,19 +80,17 @@ def import_data(arguments: Arguments) -> int:
 
 def export_data(arguments: Arguments) -> int:
     """Write each data set, and print where its sets are."""
-    from comrl.benchmark.commands.cli import show
+    from comrl.benchmark.commands.cli import show_each
     from comrl.datasets.minari_sets import export_minari, minari_root
     from comrl.datasets.store import open_dataset
 
     root = arguments.out or minari_root()
-    rows = []
-    for env in arguments.env:
-        dataset = open_dataset(arguments.data, env, check=True)
-        folder = export_minari(dataset, root)
+
+    def one(env: str) -> list[Row]:
+        folder = export_minari(open_dataset(arguments.data, env, check=True), root)
         sets = sorted(path.parent.name for path in folder.glob("*/data"))
-        rows.append(
-            {"env": env, "sets": len(sets), "the first": f"{folder.parent.name}/{folder.name}/{sets[0]}"}
-        )
-    show(rows)
+        return [{"env": env, "sets": len(sets), "the first": f"{folder.parent.name}/{folder.name}/{sets[0]}"}]
+
+    show_each(partial(one, env) for env in arguments.env)
     print(f"\nMinari finds them where MINARI_DATASETS_PATH is {root.resolve()}")
     return 0

@@ -13,13 +13,12 @@ INTERVAL = 0.2  # seconds between two words of one process
 
 
 class Progress(NamedTuple):
-    """Where something stands."""
+    """Where something stands, and a result where there is a new one to show beside it."""
 
     total: int
     done: int
     about: str
-    found: Mapping[str, Any] = {}
-    """What is shown beside it."""
+    found: Mapping[str, Any] | None = None
 
 
 _tell: Callable[[Progress], object] | None = None
@@ -66,19 +65,18 @@ class Told:
 
     def set_postfix(self, found: Mapping[str, Any]) -> None:
         """Show this beside it."""
-        self._at = self._at._replace(found=found)
-        self._say()
+        self._say(found)
 
-    def _say(self) -> None:
+    def _say(self, found: Mapping[str, Any] | None = None) -> None:
         self._told = time.monotonic()
-        self._tell(self._at)
+        self._tell(self._at._replace(found=found))
 
 
 class SideBySide:
     """A bar for each of some processes, one below another."""
 
     def __init__(self) -> None:
-        self._shown: dict[int, tuple[Progress, Bar]] = {}
+        self._shown: dict[int, tuple[str, Bar]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -89,12 +87,12 @@ class SideBySide:
 
     def show(self, line: int, at: Progress) -> None:
         """Show where the process of that line stands; what it did before stays above."""
-        before, shown = self._shown.get(line, (None, None))
-        if shown is None or before is None or before.about != at.about:
+        about, shown = self._shown.get(line, ("", None))
+        if shown is None or about != at.about:
             if shown is not None:
                 shown.__exit__(None, None, None)
-            before, shown = Progress(at.total, at.done, at.about), bar(at.total, at.done, at.about, line=line)
+            shown = bar(at.total, at.done, at.about, line=line)
+            self._shown[line] = at.about, shown
         shown.update(at.done - shown.n)
-        if at.found != before.found:
+        if at.found is not None:
             shown.set_postfix(at.found)
-        self._shown[line] = at, shown

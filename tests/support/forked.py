@@ -43,6 +43,13 @@ class Ended(NamedTuple):
         return "" if self.code == 0 or told else "no sentence"
 
 
+def usual_signals() -> None:
+    """As a command finds them that somebody types: who runs the tests may have had some ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def forked(words: Sequence[str], patience: float, folder: Path, *, user: int | None = None) -> Ended:
     """A command in a folder; interrupted when it takes longer, and killed where that does not end it."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -70,6 +77,7 @@ def _do(words: Sequence[str], out: int, err: int, user: int | None) -> None:
     """Never returns."""
     code = 1
     try:
+        usual_signals()
         os.dup2(out, 1)
         os.dup2(err, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
