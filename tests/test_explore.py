@@ -238,6 +238,19 @@ def test_what_cannot_be_explored_is_refused_in_a_sentence(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_run_that_is_refused_stops_no_other(
+    smoke_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for algo in ("blind", "focal"):
+        running.run(SPEC.model_copy(update={"algo": algo}), smoke_data, tmp_path, CPU)
+    folders = sorted(map(str, (tmp_path / "runs").iterdir()))  # blind comes first
+    command = f"test --data {smoke_data} --context online --explore best --run"
+    assert main([*command.split(), *folders]) == 2
+    done, said = capsys.readouterr()
+    assert ".focal." in done and ".blind." not in done and "bench: --explore best chooses" in said
+    assert [run.algo for run in read_ledger(tmp_path).runs if run.explored] == ["focal"]
+
+
 def test_speed_has_a_row_for_each_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "DEFAULT_PRESET", "smoke")
     monkeypatch.setattr(speed, "REPEATS", 1)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from comrl.benchmark.reporting import metrics
 from comrl.benchmark.reporting.figures import Figure
-from comrl.benchmark.reporting.figures.views import Entry, entries, nothing_held_out
+from comrl.benchmark.reporting.figures.views import Entry, about_environments, entries
 from comrl.benchmark.reporting.ledger import EPISODES, Ledger
 from comrl.benchmark.reporting.tables import Row, interval, mean_std, once
 
@@ -75,11 +75,11 @@ FIGURES = (
         caption=f"The last episode of trials on a test task, after {EPISODES - 1} episodes (or as many as a "
         "row says) that explored it by a rule. prior: half of them with embeddings of the prior, then with "
         "the task inferred. random: uniform actions in the first half of the steps, then with the task "
-        "inferred (CSRO). best: embeddings of training tasks far from those tried, the best episode kept as "
-        "context, and its embedding in the last episode (as IDAQ). Beside it the same "
-        "policies with offline contexts. Headline score, mean (standard deviation over seeds).",
-        note=nothing_held_out,
+        "inferred (as CSRO tests). best: embeddings of training tasks far from those tried, the best episode "
+        "kept as context, and its embedding in the last episode (as IDAQ tests). Beside it the same policies "
+        "with offline contexts. Headline score, mean (standard deviation over seeds).",
+        note=about_environments,
         section="Results",
-        needs="bench test --context online --explore prior random best --run results/runs/*",
+        needs="bench run --env {envs} --algo {algos} --context online --explore prior random",
     ),
 )
