@@ -9,7 +9,7 @@ minor := $(if $(filter 3.%,$(version)),$(patsubst 3.%,%,$(version)),0)
 fresh := .venv/.python-$(version)
 bin := .venv/bin
 
-.PHONY: help demo test lint format install
+.PHONY: help demo test lint format docs install
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -29,6 +29,10 @@ lint: install  ## ruff and mypy
 format: install  ## let ruff rewrite the files
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
+
+docs: install  ## the documentation as a site in site/; read it with python3 -m http.server -d site
+	$(bin)/python -m pip install -q -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(bin)/python -m mkdocs build --strict
 
 install: .venv/.installed  ## make .venv with the tested versions
 

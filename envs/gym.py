@@ -15,20 +15,33 @@ from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
 from comrl.envs.family import Array, TaskFamily, families, find_family, sparsify
+from comrl.envs.plane import drawable, pictures
 from comrl.ground.errors import BadInput
 
 Observation = NDArray[np.float32]
 Action = NDArray[np.float32]
+RENDER_MODES = ("rgb_array",)
 
 
 class SingleTask(gymnasium.Env[Observation, Action]):
     """One task of a family: dense reward; `terminated` says the world ended, the horizon is the wrapper's.
 
-    Observations end before the root's position, unless `sees_position`.
+    Observations end before the root's position, unless `sees_position`.  BadInput where the family has no
+    pictures of that `render_mode`.
     """
 
-    def __init__(self, family: TaskFamily, task: int, params: Array, sees_position: bool = False) -> None:
-        self.family, self.task = family, task
+    def __init__(
+        self,
+        family: TaskFamily,
+        task: int,
+        params: Array,
+        sees_position: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode not in (None, *RENDER_MODES[: drawable(family)]):
+            raise BadInput(f"{family.name} has no render_mode {render_mode!r}; {_drawn(family)}")
+        self.family, self.task, self.render_mode = family, task, render_mode
+        self.metadata = {"render_modes": [*RENDER_MODES], "render_fps": frames_per_second(family)}
         self.seen = family.seen_dim(sees_position)
         self.params = params[None]  # [1, P]
         self.world = family.simulator(self.params)
@@ -54,13 +67,31 @@ class SingleTask(gymnasium.Env[Observation, Action]):
         info = {"task": self.task, "sparse_reward": float(sparsify(reward, self.family.radius)[0])}
         return next_obs[0, : self.seen].astype(np.float32), float(reward[0]), bool(fell[0]), False, info
 
+    def render(self) -> NDArray[np.uint8] | None:
+        """The picture of where it is, under `render_mode="rgb_array"`; OSError where MuJoCo cannot draw here.
 
-def single_task(family: str, task: int = 0, sees_position: bool = False) -> SingleTask:
+        -> [height, width, 3].
+        """
+        return None if self.render_mode is None else pictures(self.family, self.obs, self.params[0])[0]
+
+
+def frames_per_second(family: TaskFamily) -> int:
+    """So many that an episode lasts about ten seconds, and a short one is no slide show."""
+    return max(5, family.horizon // 10)
+
+
+def _drawn(family: TaskFamily) -> str:
+    return f"there is {RENDER_MODES[0]}" if drawable(family) else "leave it out: there is nothing to draw"
+
+
+def single_task(
+    family: str, task: int = 0, sees_position: bool = False, render_mode: str | None = None
+) -> SingleTask:
     """A task by its family's name and its number; what the registry calls."""
     found = find_family(family)
     if not 0 <= task < found.tasks:
         raise BadInput(f"{family} has no task {task!r}; choose one from 0 to {found.tasks - 1}")
-    return SingleTask(found, task, found.sample_params()[task], sees_position)
+    return SingleTask(found, task, found.sample_params()[task], sees_position, render_mode)
 
 
 def within_horizon(env: SingleTask) -> TimeLimit[Observation, Action]:

@@ -134,7 +134,7 @@ def check_names(given: dict[str, object], command: str) -> None:
 def test_the_readme_and_the_quickstart_have_commands() -> None:
     assert commands(ROOT / "README.md", "bench")
     given = {words[0] for words in commands(ROOT / "docs" / "quickstart.md", "bench")}
-    assert given == {"generate-data", "verify", "run", "test", "report", "list", "settings"}
+    assert given == {"generate-data", "verify", "run", "test", "film", "report", "list", "settings"}
 
 
 def test_options_that_the_protocol_names_exist() -> None:

@@ -11,11 +11,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from support.logged import FAMILY, all_tasks, put
+from support.logged import FAMILY, all_tasks, put, train_blind
 from tqdm import tqdm
 
 from comrl.algorithms.algorithm import find_algorithm
-from comrl.benchmark.commands.cli import main
 from comrl.benchmark.reporting.ledger import read_card
 from comrl.benchmark.training import train
 from comrl.ground.progress import Progress, SideBySide, Told
@@ -32,21 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(data: Path, results: Path, *options: str) -> int:
-    given = [
-        "--env",
-        FAMILY.name,
-        "--algo",
-        "blind",
-        "--preset",
-        "smoke",
-        "--seeds",
-        "0",
-        "3",
-        "--threads",
-        "1",
-    ]
-    places = ["--data", str(data), "--results", str(results)]
-    return main(["run", *given, *places, "--set", *BRIEF, *options])
+    return train_blind(data, results, "--seeds", "0", "3", "--set", *BRIEF, *options)
 
 
 def curves_of(results: Path) -> Path:

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comrl.benchmark.commands import doctor, exchange, telling
+from comrl.benchmark.commands import doctor, exchange, filming, jobs, telling
 from comrl.benchmark.commands.ending import ended
 from comrl.benchmark.commands.exploring import add_options, asked_for
 from comrl.ground.errors import BadInput, raise_all, tried
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     _add_making(add)
-    for module in (exchange, doctor):
+    for module in (exchange, filming, jobs, doctor):
         module.add_commands(add)
     _add_reading(add)
     return top

@@ -63,6 +63,17 @@ def evaluate(
 ) -> pd.DataFrame:
     """Returns of deterministic episodes on the test tasks: columns seed, context, task, episode, then the
     scores.
+    """
+    table, played = play(state, seeds, sampler, family, task_set, context)
+    for score in family.scores:
+        table[score.name] = played.score(score.of_reward)
+    return table
+
+
+def play(
+    state: State, seeds: Sequence[int], sampler: Sampler, family: TaskFamily, task_set: TaskSet, context: str
+) -> tuple[pd.DataFrame, Episodes]:
+    """The episodes of a test, and a row of seed, context, task and episode for each.
 
     The contexts depend on the seed and on where they come from, not on the step: every test of a run sees
     the same.
@@ -86,9 +97,7 @@ def evaluate(
     )
     played = rollout(family, task_set.params[table["task"]], policy(state, z), starts)
     refuse_diverged(played, family, table, starts)
-    for score in family.scores:
-        table[score.name] = played.score(score.of_reward)
-    return table
+    return table, played
 
 
 def costs_of_a_test(state: State, sampler: Sampler, task: int) -> dict[str, float]:

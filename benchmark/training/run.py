@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -180,6 +181,25 @@ def _of_seeds(table: pd.DataFrame, job: Job) -> tuple[float, float]:
     return float(means.mean()), float(means.std())
 
 
+def job_of(path: Path, data: Path, device: torch.device, **asked: Any) -> Job:
+    """The job of a run's folder, its settings as they were; BadInput where no weights were kept."""
+    known = read_card(path)
+    read_weights(path, known, device)  # says so at once where there are none
+    spec = known.spec.model_copy(update={"overrides": {}, **asked})
+    return replace(prepare_job(spec, data, device), training=training_of(known))
+
+
+def trained(path: Path, job: Job) -> tuple[State, Job]:
+    """What a run trained, and its job with all its seeds; BadInput where the data are others."""
+    known = read_card(path)
+    if known.data_sha256 != job.dataset.sha256:
+        raise BadInput(
+            f"{path.name} was trained on other data than {job.dataset.folder} holds; test it with those"
+        )
+    state = trained_state(known, read_weights(path, known, job.device), job.device)
+    return state, replace(job, spec=job.spec.model_copy(update={"seeds": known.spec.seeds}))
+
+
 def test_run(
     path: Path,
     job: Job,
@@ -194,13 +214,7 @@ def test_run(
     On its training tasks in place of the test tasks where asked for: what choices of settings may look at.
     BadInput where the data are others than the run's, or no weights were kept.
     """
-    known = read_card(path)
-    if known.data_sha256 != job.dataset.sha256:
-        raise BadInput(
-            f"{path.name} was trained on other data than {job.dataset.folder} holds; test it with those"
-        )
-    state = trained_state(known, read_weights(path, known, job.device), job.device)
-    job = replace(job, spec=job.spec.model_copy(update={"seeds": known.spec.seeds}))
+    state, job = trained(path, job)
     if exploration is not None:
         name, table = exploration.file, job.test_online(state, exploration)
     elif context == "shifted":
@@ -224,12 +238,9 @@ def test_folder(
     explore_steps: int | None = None,
 ) -> list[Row]:
     """Test the run in a folder; a row that sums up each test."""
-    known = read_card(path)
-    read_weights(path, known, device)  # says so at once where there are none
     asked = {"explore": explore, "explore_steps": explore_steps} if context == "online" else {}
     mode = "online" if asked else "offline"
-    spec = known.spec.model_copy(update={"overrides": {}, "context": mode, **asked})
-    job = replace(prepare_job(spec, data, device), training=training_of(known))
+    job = job_of(path, data, device, context=mode, **asked)
     ways = job.explorations or (None,)
     return [_tested(path, job, context, split, tasks, way) for way in ways]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from comrl.benchmark.commands.cli import main
 from comrl.datasets import from_arrays
 from comrl.datasets.store import Dataset
 from comrl.envs import find_family
@@ -36,6 +37,13 @@ def all_tasks(*names: str) -> Tasks:
     return {
         task: {name: logged(task, i) for i, name in enumerate(names)} for task in range(len(TASKS.params))
     }
+
+
+def train_blind(data: Path, results: Path, *options: str) -> int:
+    """Train the lower yardstick on these tasks' data, by the command line."""
+    given = ["--algo", "blind", "--preset", "smoke", "--threads", "1"]
+    places = ["--data", str(data), "--results", str(results)]
+    return main(["run", "--env", FAMILY.name, *given, *places, *options])
 
 
 def put(data: Path, tasks: Tasks) -> Dataset:
