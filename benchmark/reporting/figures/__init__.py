@@ -52,6 +52,8 @@ class Absent:
 
     reason: str
     remedy: str
+    fault: bool = False
+    """Whether it failed in making, which nobody meant."""
 
 
 Product: TypeAlias = "pd.DataFrame | Drawing | Absent | None"

@@ -64,8 +64,10 @@ SETTINGS: dict[str, Any] = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw without a screen, in the style of the report; the user's back end and style come back."""
-    chosen = mpl.get_backend(auto_select=False)
+    """Draw without a screen, in the style of the report; the user's back end, style and figures come back."""
+    import matplotlib.pyplot as plt
+
+    chosen, theirs = mpl.get_backend(auto_select=False), plt.get_fignums()
     mpl.use("Agg")
     try:
         with mpl.rc_context():
@@ -73,6 +75,8 @@ def styled() -> Iterator[None]:
             with mpl.rc_context(SETTINGS):  # type: ignore[arg-type]
                 yield
     finally:
+        for number in set(plt.get_fignums()).difference(theirs):
+            plt.close(number)
         if chosen:
             with suppress(ImportError):  # named by a kernel, and not installed here
                 mpl.use(chosen)
