@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -119,3 +120,14 @@ def test_help_imports_no_library_that_takes_time() -> None:
 
 def test_a_preset_is_a_toml_file_and_nothing_else_that_lies_there() -> None:
     assert all(name.isidentifier() for name in presets())
+
+
+def test_every_text_file_is_read_in_an_encoding_that_is_named() -> None:
+    calls = re.compile(r"read_text\(\)")
+    found = [
+        path.relative_to(ROOT)
+        for home in HOMES
+        for path in (ROOT / home).rglob("*.py")
+        if calls.search(path.read_text("utf-8"))
+    ]
+    assert not found

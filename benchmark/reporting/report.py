@@ -27,7 +27,7 @@ from comrl.benchmark.reporting.figures.views import (
 from comrl.benchmark.reporting.ledger import Ledger, Run, read_ledger
 from comrl.envs.family import families
 from comrl.ground.discovery import declared
-from comrl.ground.errors import BadInput
+from comrl.ground.errors import BadInput, Notice
 from comrl.ground.files import LOCK, claimed, require_writable, write_folder_whole
 from comrl.ground.reading import content_of, is_there, names_in
 from comrl.ground.showing import each
@@ -62,7 +62,7 @@ def write_report(results: Path, out: Path, preset: str | None = None, progress: 
         (part / "index.html").write_text(page, encoding="utf-8")
     for figure, why in absent.items():
         if why and why.fault:
-            warnings.warn(f"the report is without {figure.title}: {why.reason}", stacklevel=2)
+            warnings.warn(f"the report is without {figure.title}: {why.reason}", Notice, stacklevel=2)
     return out / "index.html"
 
 
