@@ -24,7 +24,8 @@ Action = NDArray[np.float32]
 class SingleTask(gymnasium.Env[Observation, Action]):
     """One task of a family: dense reward; `terminated` says the world ended, the horizon is the wrapper's.
 
-    Observations end before the root's position, unless `sees_position`.
+    Observations end before the root's position, unless `sees_position`.  A pickle or copy is the same task in
+    the same state.
     """
 
     def __init__(self, family: TaskFamily, task: int, params: Array, sees_position: bool = False) -> None:
@@ -33,6 +34,9 @@ class SingleTask(gymnasium.Env[Observation, Action]):
         self.params = params[None]  # [1, P]
         self.world = family.simulator(self.params)
         self.obs = np.zeros((1, family.obs_dim))  # [1, O]
+        self.start: int | None = None
+        """The seed from which the world of this episode starts; None before the first."""
+        self.actions: list[Array] = []  # [1, A] each  since that start
         self.observation_space = Box(-np.inf, np.inf, (self.seen,), np.float32)
         self.action_space = Box(-1.0, 1.0, (family.action_dim,), np.float32)
 
@@ -41,18 +45,33 @@ class SingleTask(gymnasium.Env[Observation, Action]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Start an episode; a seed is the world's own, as in `envs.rollout`, and fixes all later starts."""
         super().reset(seed=seed)
-        start = int(self.np_random.integers(2**31)) if seed is None else seed
-        self.obs = self.world.reset(np.array([start], dtype=np.int64))
+        self.start = int(self.np_random.integers(2**31)) if seed is None else seed
+        self.actions = []
+        self.obs = self.world.reset(np.array([self.start], dtype=np.int64))
         return self.obs[0, : self.seen].astype(np.float32), {"task": self.task}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Step the world; the encoder's view of the reward is `info["sparse_reward"]`. [focalpp eq. 35]"""
         chosen = np.clip(np.asarray(action, dtype=np.float64), -1.0, 1.0)[None]  # [1, A]
+        self.actions.append(chosen)
         next_obs, fell = self.world.step(chosen)
         reward = self.family.reward(self.obs, chosen, next_obs, self.params)  # [1]
         self.obs = next_obs
         info = {"task": self.task, "sparse_reward": float(sparsify(reward, self.family.radius)[0])}
         return next_obs[0, : self.seen].astype(np.float32), float(reward[0]), bool(fell[0]), False, info
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the world, which its start and the actions since then make again."""
+        return {name: value for name, value in vars(self).items() if name != "world"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin a world anew and bring it to where the other stood."""
+        vars(self).update(state)
+        self.world = self.family.simulator(self.params)
+        if self.start is not None:
+            self.world.reset(np.array([self.start], dtype=np.int64))
+        for action in self.actions:
+            self.world.step(action)
 
 
 def single_task(family: str, task: int = 0, sees_position: bool = False) -> SingleTask:
