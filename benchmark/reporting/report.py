@@ -158,7 +158,8 @@ def _page(ledger: Ledger, made: list[Made], absent: Mapping[Figure, Absent | Non
 
 def birth(ledger: Ledger) -> dict[str, str]:
     """What these results are and where they came from, each value once."""
-    packages = {f"{k} {v}" for run in ledger.runs for k, v in run.card.provenance.packages.items()}
+    births = [card.provenance for run in ledger.runs for card in run.cards]
+    packages = {f"{name} {version}" for made in births for name, version in made.packages.items()}
     return {
         "environments": _list(entry.first.card.env_label for entry in entries(ledger)),
         "algorithms": ", ".join(method_labels(ledger)),
@@ -171,8 +172,8 @@ def birth(ledger: Ledger) -> dict[str, str]:
         "data sets": _list(
             f"{p.card.env_label} {p.card.sha256[:12]} ({p.card.preset})" for p in ledger.portraits
         ),
-        "code": _list(run.card.provenance.git[:12] for run in ledger.runs),
-        "device": _list(run.card.provenance.device for run in ledger.runs),
+        "code": _list(made.git[:12] for made in births),
+        "device": _list(f"{made.device}, {made.threads} threads, {made.precision}" for made in births),
         "packages": ", ".join(sorted(packages)),
     }
 
