@@ -11,6 +11,7 @@ from torch import Tensor
 
 from comrl.algorithms.learner import State, descend, hand_over, set_rates
 from comrl.datasets.sampler import Sampler
+from comrl.ground.errors import Notice
 
 WARM = 3  # eager steps before a capture: libraries set themselves up, Adam makes its moments
 
@@ -116,6 +117,7 @@ class Engine:
             why = str(error).splitlines()[0]
             warnings.warn(
                 f"{self.state.algorithm.name}: no CUDA graph of its step ({why}); goes on without",
+                Notice,
                 stacklevel=2,
             )
             self.graphed = False

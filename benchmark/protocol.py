@@ -86,7 +86,8 @@ Layer = tuple[str, Mapping[str, Any]]
 def presets() -> dict[str, Any]:
     """Every preset as its file stands, but that a table of several parts is one of each."""
     folder = files("comrl.benchmark").joinpath("presets")
-    read = {file.name.removesuffix(".toml"): tomllib.loads(file.read_text()) for file in folder.iterdir()}
+    own = [file for file in folder.iterdir() if file.name.endswith(".toml") and file.name[0] != "."]
+    read = {file.name.removesuffix(".toml"): tomllib.loads(file.read_text("utf-8")) for file in own}
     return {name: _of_each_part(read[name]) for name in sorted(read)}
 
 

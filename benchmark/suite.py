@@ -35,7 +35,7 @@ def groups() -> tuple[Group, ...]:
 
 @cache
 def _suite() -> dict[str, Any]:
-    return tomllib.loads(files("comrl.benchmark").joinpath("suite.toml").read_text())
+    return tomllib.loads(files("comrl.benchmark").joinpath("suite.toml").read_text("utf-8"))
 
 
 def seeds_of(group: Group, preset: str) -> int:

@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from comrl.ground.cards import Tree
+from comrl.ground.errors import Notice
 from comrl.ground.hashing import dumps
 
 IMPORTED = "imported"
@@ -43,5 +44,6 @@ def warn_of_other_physics(folder: Path, birth: Birth) -> None:
         warnings.warn(
             f"{folder} was made with MuJoCo {there} and this is {here}: policies will be tested in other "
             "physics than their data's",
+            Notice,
             stacklevel=3,
         )

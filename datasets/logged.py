@@ -50,7 +50,7 @@ def read_params(path: Path) -> NDArray[np.float64]:
     try:
         if path.suffix == ".npy":
             return np.atleast_2d(np.load(path, allow_pickle=False)).astype(np.float64)
-        text = path.read_text().replace(",", " ").splitlines()
+        text = path.read_text("utf-8").replace(",", " ").splitlines()
         return np.loadtxt(text, ndmin=2, dtype=np.float64)
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} holds no table of numbers ({error}); write a line for each task") from None

@@ -12,7 +12,7 @@ from comrl.datasets.store import Dataset
 from comrl.datasets.taskfile import QUALITIES, dense_reward
 from comrl.datasets.transitions import Transitions
 from comrl.envs.family import Array, TaskFamily, sparsify
-from comrl.ground.discovery import by_name, declared
+from comrl.ground.discovery import by_name, declared, suggestion
 from comrl.ground.errors import BadInput
 
 
@@ -25,6 +25,15 @@ class Split:
     qualities: tuple[str, ...]
     relabel: bool = False
     """Every task gets one pool of all tasks' rows with its own rewards, and the family's relabel radius."""
+
+    def __post_init__(self) -> None:
+        """BadInput where it is made of what no task file holds."""
+        if not self.qualities or not isinstance(self.qualities, tuple):
+            raise BadInput(f"split {self.name!r} is made of {self.qualities!r}; give a tuple of qualities")
+        for quality in self.qualities:
+            if quality not in QUALITIES:
+                near = suggestion(str(quality), QUALITIES)
+                raise BadInput(f"split {self.name!r} is made of {quality!r}, which is no quality; {near}")
 
     def fits(self, family: TaskFamily) -> bool:
         """Whether the family has this split."""

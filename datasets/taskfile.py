@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,10 @@ FIELDS = {
 }
 LENGTHS = "episode_lengths"
 VISITS, HOSTS = "visits", "tasks"
+COMPRESSED = 64
+"""How many times its file an array may be, in bytes: we compress nothing, others may."""
+Own = Callable[[Any, str], Any]
+"""What is of a name in a group."""
 UNREADABLE = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
 """What h5py, json and a wrong structure raise; BadInput, a ValueError, is let through by name."""
 
@@ -158,7 +163,7 @@ def arrays_in(path: Path) -> dict[str, NDArray[Any]]:
 
     def keep(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            if item.external or item.is_virtual:
+            if lies_elsewhere(item):
                 raise BadInput(f"{path}: {name} lies in another file; write the numbers into this one")
             found[name] = item[()]
 
@@ -173,14 +178,38 @@ def arrays_in(path: Path) -> dict[str, NDArray[Any]]:
     return {name: np.asarray(values) for name, values in found.items()}
 
 
+def lies_elsewhere(dataset: h5py.Dataset) -> bool:
+    """Whether the numbers are another file's, which reading them would open, wherever it is."""
+    return bool(dataset.external) or dataset.is_virtual
+
+
+def _own(group: h5py.Group, name: str, most: int) -> Any:
+    """A group or array that lies in this very file; ValueError where it does not, or says to be far larger.
+
+    A file may be anybody's: its links and storage may lead to any place, and its shapes say anything.
+    """
+    link = group.id.links.get_info(name.encode()).type
+    if link != h5py.h5l.TYPE_HARD:
+        raise ValueError(f"{name} is a link")
+    item = group[name]
+    if isinstance(item, h5py.Dataset) and lies_elsewhere(item):
+        raise ValueError(f"{name} lies in another file")
+    if isinstance(item, h5py.Dataset) and item.nbytes > most:
+        raise ValueError(f"{name} says to have {item.nbytes} bytes")
+    return item
+
+
 def parse(path: Path, image: bytes) -> StoredTask:
     """A task file's bytes as arrays; what is not one raises one of UNREADABLE."""
     with h5py.File(io.BytesIO(image), "r") as file:
         header = {key: _attribute(file.attrs[key]) for key in sorted(file.attrs)}
         if header["format"] > FORMAT:
             raise newer(path, header["format"])
-        qualities = {name: _quality(file[name]) for name in QUALITIES if name in file}
-        checkpoints = Checkpoints(*(file["checkpoints"][name][:] for name in Checkpoints._fields))
+        own = partial(_own, most=COMPRESSED * len(image))
+        there = [name for name in QUALITIES if file.id.links.exists(name.encode())]
+        qualities = {name: _quality(own(file, name), own) for name in there}
+        curve = own(file, "checkpoints")
+        checkpoints = Checkpoints(*(own(curve, name)[:] for name in Checkpoints._fields))
     if not qualities:
         raise ValueError(f"it has none of the groups {', '.join(QUALITIES)}")
     for key in ("task_set", "birth"):
@@ -193,15 +222,15 @@ def newer(path: Path, written: int) -> BadInput:
     return BadInput(f"{path} has format {written}, newer than this program's {FORMAT}; update comrl-bench")
 
 
-def _quality(group: h5py.Group) -> StoredQuality:
-    inner = group.get(VISITS)
-    visits = None if inner is None else StoredVisits(inner[HOSTS][:], _episodes(inner))
-    return StoredQuality(int(group.attrs["step"]), *_episodes(group), visits)
+def _quality(group: h5py.Group, own: Own) -> StoredQuality:
+    inner = own(group, VISITS) if group.id.links.exists(VISITS.encode()) else None
+    visits = None if inner is None else StoredVisits(own(inner, HOSTS)[:], _episodes(inner, own))
+    return StoredQuality(int(group.attrs["step"]), *_episodes(group, own), visits)
 
 
-def _episodes(group: h5py.Group) -> StoredEpisodes:
-    transitions = Transitions(**{field: group[name][:] for field, name in FIELDS.items()})
-    return StoredEpisodes(transitions, group[LENGTHS][:])
+def _episodes(group: h5py.Group, own: Own) -> StoredEpisodes:
+    transitions = Transitions(**{field: own(group, name)[:] for field, name in FIELDS.items()})
+    return StoredEpisodes(transitions, own(group, LENGTHS)[:])
 
 
 def _attribute(value: Any) -> Any:

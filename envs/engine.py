@@ -1,10 +1,12 @@
-"""MuJoCo as this package imports it: whatever a user chose to draw with, bodies can be simulated."""
+"""MuJoCo, imported so that bodies can be simulated whatever the user's surroundings say of graphics."""
 
 from __future__ import annotations
 
 import importlib
 import os
 from typing import Any
+
+from comrl.ground.surroundings import environment
 
 CHOICE = "MUJOCO_GL"
 """The environment variable that chooses with what MuJoCo draws; it is read as MuJoCo is imported."""
@@ -15,15 +17,11 @@ def imported() -> tuple[Any, str]:
     try:
         return importlib.import_module("mujoco"), ""
     except Exception as error:  # every back end fails in a way of its own
-        chosen = os.environ.get(CHOICE)
-        if chosen is None:
+        if not os.environ.get(CHOICE):
             raise
-        why = f"{CHOICE}={chosen}: {error}"
-    os.environ[CHOICE] = "disable"
-    try:
+        why = f"{CHOICE}={os.environ[CHOICE]}: {error}"
+    with environment(CHOICE, "disable"):
         return importlib.import_module("mujoco"), why
-    finally:
-        os.environ[CHOICE] = chosen
 
 
 mujoco, no_drawing = imported()

@@ -129,6 +129,11 @@ class TaskFamily:
         train = sorted(set(range(len(params))) - set(test))
         return TaskSet(self.name, seed, params, tuple(train), tuple(test))
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickled by its name, as its functions may have none; one that is not declared, like any object."""
+        declared_here = {family.name: family for family in families()}.get(self.name) is self
+        return (find_family, (self.name,)) if declared_here else super().__reduce_ex__(protocol)
+
     def gym_id(self) -> str:
         """The id under which gymnasium makes a single task: comrl/SparsePointRobot-v0."""
         return "comrl/" + "".join(word.capitalize() for word in self.name.split("-")) + "-v0"

@@ -26,8 +26,8 @@ RENDER_MODES = ("rgb_array",)
 class SingleTask(gymnasium.Env[Observation, Action]):
     """One task of a family: dense reward; `terminated` says the world ended, the horizon is the wrapper's.
 
-    Observations end before the root's position, unless `sees_position`.  BadInput where the family has no
-    pictures of that `render_mode`.
+    Observations end before the root's position, unless `sees_position`.  A pickle or copy is the same task in
+    the same state.  BadInput where the family has no pictures of that `render_mode`.
     """
 
     def __init__(
@@ -38,14 +38,19 @@ class SingleTask(gymnasium.Env[Observation, Action]):
         sees_position: bool = False,
         render_mode: str | None = None,
     ) -> None:
-        if render_mode not in (None, *RENDER_MODES[: drawable(family)]):
-            raise BadInput(f"{family.name} has no render_mode {render_mode!r}; {_drawn(family)}")
+        modes = [*RENDER_MODES] if drawable(family) else []
+        if render_mode not in (None, *modes):
+            remedy = f"there is {' '.join(modes)}" if modes else "leave it out: there is nothing to draw"
+            raise BadInput(f"{family.name} has no render_mode {render_mode!r}; {remedy}")
         self.family, self.task, self.render_mode = family, task, render_mode
-        self.metadata = {"render_modes": [*RENDER_MODES], "render_fps": frames_per_second(family)}
+        self.metadata = {"render_modes": modes, "render_fps": frames_per_second(family)}
         self.seen = family.seen_dim(sees_position)
         self.params = params[None]  # [1, P]
         self.world = family.simulator(self.params)
         self.obs = np.zeros((1, family.obs_dim))  # [1, O]
+        self.start: int | None = None
+        """The seed from which the world of this episode starts; None before the first."""
+        self.actions: list[Array] = []  # [1, A] each  since that start
         self.observation_space = Box(-np.inf, np.inf, (self.seen,), np.float32)
         self.action_space = Box(-1.0, 1.0, (family.action_dim,), np.float32)
 
@@ -54,13 +59,15 @@ class SingleTask(gymnasium.Env[Observation, Action]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Start an episode; a seed is the world's own, as in `envs.rollout`, and fixes all later starts."""
         super().reset(seed=seed)
-        start = int(self.np_random.integers(2**31)) if seed is None else seed
-        self.obs = self.world.reset(np.array([start], dtype=np.int64))
+        self.start = int(self.np_random.integers(2**31)) if seed is None else seed
+        self.actions = []
+        self.obs = self.world.reset(np.array([self.start], dtype=np.int64))
         return self.obs[0, : self.seen].astype(np.float32), {"task": self.task}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Step the world; the encoder's view of the reward is `info["sparse_reward"]`. [focalpp eq. 35]"""
         chosen = np.clip(np.asarray(action, dtype=np.float64), -1.0, 1.0)[None]  # [1, A]
+        self.actions.append(chosen)
         next_obs, fell = self.world.step(chosen)
         reward = self.family.reward(self.obs, chosen, next_obs, self.params)  # [1]
         self.obs = next_obs
@@ -74,14 +81,23 @@ class SingleTask(gymnasium.Env[Observation, Action]):
         """
         return None if self.render_mode is None else pictures(self.family, self.obs, self.params[0])[0]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the world, which its start and the actions since then make again."""
+        return {name: value for name, value in vars(self).items() if name != "world"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin a world anew and bring it to where the other stood."""
+        vars(self).update(state)
+        self.world = self.family.simulator(self.params)
+        if self.start is not None:
+            self.world.reset(np.array([self.start], dtype=np.int64))
+        for action in self.actions:
+            self.world.step(action)
+
 
 def frames_per_second(family: TaskFamily) -> int:
     """So many that an episode lasts about ten seconds, and a short one is no slide show."""
     return max(5, family.horizon // 10)
-
-
-def _drawn(family: TaskFamily) -> str:
-    return f"there is {RENDER_MODES[0]}" if drawable(family) else "leave it out: there is nothing to draw"
 
 
 def single_task(

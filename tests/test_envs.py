@@ -246,5 +246,7 @@ def test_a_name_declared_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     from comrl.envs import camera
 
     monkeypatch.setattr(camera, "FAMILIES", (find_family("point-robot-wind"),), raising=False)
-    with pytest.raises(BadInput, match="'point-robot-wind' 2 times"):
+    with pytest.raises(
+        BadInput, match=r"comrl\.envs\.\w+: FAMILIES declares 'point-robot-wind', which is there already"
+    ):
         discovery.declared("comrl.envs", "FAMILIES")

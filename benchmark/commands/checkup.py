@@ -98,9 +98,9 @@ def memory() -> tuple[int, int]:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     free = total
     if MEMORY.exists():
-        lines = dict(line.split(":", 1) for line in MEMORY.read_text().splitlines())
+        lines = dict(line.split(":", 1) for line in MEMORY.read_text("utf-8").splitlines())
         free = 1024 * int(lines["MemAvailable"].split()[0])
-    if MEMORY_LIMIT.exists() and (limit := MEMORY_LIMIT.read_text().strip()).isdigit():
+    if MEMORY_LIMIT.exists() and (limit := MEMORY_LIMIT.read_text("utf-8").strip()).isdigit():
         free, total = min(free, int(limit)), min(total, int(limit))
     return free, total
 
@@ -154,7 +154,7 @@ def needs(
     chosen: Sequence[TaskFamily], preset: str, results: Path, device: torch.device, rate: float
 ) -> list[Need]:
     """What each environment takes at a preset on this machine."""
-    known = tomllib.loads(files("comrl.benchmark.commands").joinpath("costs.toml").read_text())
+    known = tomllib.loads(files("comrl.benchmark.commands").joinpath("costs.toml").read_text("utf-8"))
     own = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
     ledger, found = _ledger(results), []
     for family in chosen:

@@ -302,7 +302,7 @@ def demo(arguments: Arguments) -> int:
     from comrl.benchmark.reporting.report import write_report
     from comrl.ground.machine import prepare
 
-    plan = tomllib.loads(files("comrl.benchmark.commands").joinpath("demo.toml").read_text())
+    plan = tomllib.loads(files("comrl.benchmark.commands").joinpath("demo.toml").read_text("utf-8"))
     arguments.results = Path(plan["results"])
     device = prepare(_machine_of(arguments))
     made = generate(

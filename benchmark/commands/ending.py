@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from comrl.ground.errors import mendable
+from comrl.ground.errors import Notice, mendable
 from comrl.ground.interrupts import interruptible
 from comrl.ground.streams import lasting_streams
 
@@ -18,7 +21,7 @@ def ended(command: Callable[[], int], *, at_once: bool) -> int:
     A fault of the program is raised, once all else is told.  at_once: interrupted, the process ends here and
     waits neither for threads that still compute nor for libraries to be torn down.
     """
-    with lasting_streams(), interruptible():
+    with lasting_streams(), interruptible(), _notices_as_sentences():
         try:
             code = command()
             sys.stdout.flush()
@@ -32,6 +35,24 @@ def ended(command: Callable[[], int], *, at_once: bool) -> int:
             return code
         except Exception as error:
             return _told(error)
+
+
+@contextmanager
+def _notices_as_sentences() -> Iterator[None]:
+    """Show our own warnings as a user reads them, without the line of code that gives them."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **rest: Any) -> None:
+        if issubclass(category, Notice):
+            print(f"bench: {message}", file=sys.stderr)
+        else:
+            shown(message, category, *place, **rest)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
 
 
 def _told(error: Exception) -> int:

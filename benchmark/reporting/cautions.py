@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 from comrl.benchmark.reporting import metrics
+from comrl.benchmark.reporting.cards import RunCard
 from comrl.benchmark.reporting.figures.views import Entry, by_setting, entries, of_role, top_role
 from comrl.benchmark.reporting.ledger import Ledger
 
 
 def cautions(ledger: Ledger) -> list[str]:
-    """Sentences: of each setting where the yardsticks rank nobody, and of each doubt of a run."""
+    """Sentences: of each setting where the yardsticks rank nobody, of each doubt of a run, and of seeds that
+    were not trained alike.
+    """
     found = [said for group in by_setting(entries(ledger)).values() for said in _of_yardsticks(group)]
     for run in ledger.runs:
         found += [
             f"{run.card.env_label}, {run.split} data, {run.label}: {doubt}." for doubt in run.card.doubts
         ]
-    return found
+    return found + [said for entry in entries(ledger) if (said := _of_provenance(entry))]
+
+
+def _of_provenance(entry: Entry) -> str:
+    """With what the seeds of an entry were trained, where that was not the same for all; else nothing."""
+    told: dict[tuple[str, ...], list[int]] = {}
+    for card in (card for run in entry.runs for card in run.cards):
+        told.setdefault(made_with(card), []).extend(card.spec.seeds)
+    if len(told) < 2:
+        return ""
+    same = set.intersection(*map(set, told))
+    parts = [
+        f"seeds {' '.join(map(str, seeds))} with {', '.join(one for one in made if one not in same)}"
+        for made, seeds in told.items()
+    ]
+    return (
+        f"{entry.setting}, {entry.label}: not all seeds were trained alike: {'; '.join(parts)}. A difference "
+        "between them may be the machine's or the code's."
+    )
+
+
+def made_with(card: RunCard) -> tuple[str, ...]:
+    """What a training was made with and may owe its last digits to: code, device, packages."""
+    birth = card.provenance
+    packages = sorted(f"{name} {version}" for name, version in birth.packages.items())
+    return (f"code {birth.git[:12]}", f"{birth.device} ({birth.precision})", *packages)
 
 
 def _of_yardsticks(group: list[Entry]) -> list[str]:

@@ -27,7 +27,7 @@ def draw_films(films: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np
     np.savez(order, **films)  # type: ignore[arg-type]
     for choice in _choices():
         environ = os.environ | choice | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        command = [sys.executable, "-m", "comrl.benchmark.reporting.drawing"]
+        command = [sys.executable, "-P", "-m", "comrl.benchmark.reporting.drawing"]
         try:
             done = subprocess.run(
                 command, input=order.getvalue(), capture_output=True, env=environ, timeout=SECONDS

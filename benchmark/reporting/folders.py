@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from comrl.ground.hashing import sha256
 from comrl.ground.reading import content_of
 
 WEIGHTS = "weights.pt"
+NAME = re.compile(r"\w[\w.+-]*")
 AGAIN = "give the command that made it again"
 
 
@@ -41,7 +43,7 @@ def read_files(path: Path, name: str) -> tuple[Tree, dict[str, bytes]]:
         if body["format"] > FORMAT:
             newer = f"format {body['format']}, this code reads {FORMAT}"
             raise BadInput(f"{path / name}: {newer}; update comrl-bench")
-        files = {file: _content(path / file) for file in body["files"]}
+        files = {file: _content(path / _plain(file)) for file in body["files"]}
         whole = body["sha256_of_card"] == _card_hash(body)
         changed = [file for file in files if sha256(files[file]) != body["files"][file]]
     except BadInput:
@@ -51,6 +53,13 @@ def read_files(path: Path, name: str) -> tuple[Tree, dict[str, bytes]]:
     for file in changed if whole else [name]:
         raise altered(path / file)
     return body, files
+
+
+def _plain(file: str) -> str:
+    """The name of a file beside its card, or ValueError: a card may be anybody's, and name any place."""
+    if not NAME.fullmatch(file):
+        raise ValueError(f"{file!r} is no name of a file in the folder")
+    return file
 
 
 def _content(path: Path) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -12,12 +12,13 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import JsonValue
 
-from comrl.benchmark.protocol import PRIOR, RunSpec
+from comrl.benchmark.protocol import PRIOR
 from comrl.benchmark.reporting.cards import PortraitCard, ResultCard, RunCard
 from comrl.benchmark.reporting.folders import WEIGHTS, altered, read_files, unreadable, write_files
 from comrl.benchmark.reporting.formats import Arrays, csv_bytes, csv_table, npz_arrays, npz_bytes
+from comrl.benchmark.reporting.runs import Run as Run
+from comrl.benchmark.reporting.runs import merge_seeds as merge_seeds
 from comrl.ground.cards import Tree
 from comrl.ground.discovery import suggestion
 from comrl.ground.errors import BadInput
@@ -31,79 +32,6 @@ SHIFTED = "shifted.csv"
 FROM_PRIOR, EPISODES = 2, 5  # of an online trial: two explore, the last three, with the task inferred, score
 APART = "train one of them again or keep it in another --results folder"
 AnyCard = TypeVar("AnyCard", bound=ResultCard)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One algorithm trained on one split of one environment, all its seeds."""
-
-    path: Path
-    card: RunCard
-    curves: pd.DataFrame
-    returns: pd.DataFrame
-    probe: Arrays
-    explored: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    """Every episode of the tests on self-collected contexts, by the name of the exploration."""
-    shifted: pd.DataFrame | None = None
-    """The test on contexts that other tasks' agents drew, where it was asked for."""
-
-    @property
-    def online(self) -> pd.DataFrame | None:
-        """The test on self-collected contexts that explores from the prior, where it was asked for."""
-        return self.explored.get(PRIOR)
-
-    @property
-    def spec(self) -> RunSpec:
-        """What was asked for: env, split, preset, algo, seeds, overrides."""
-        return self.card.spec
-
-    @property
-    def env(self) -> str:
-        """The environment's name."""
-        return self.spec.env
-
-    @property
-    def split(self) -> str:
-        """The split that it was trained on."""
-        return self.spec.split
-
-    @property
-    def algo(self) -> str:
-        """The algorithm's name."""
-        return self.spec.algo
-
-    @property
-    def role(self) -> str:
-        """What it is in a table: `method`, or the `upper` or `lower` yardstick."""
-        return self.card.role
-
-    @property
-    def scores(self) -> dict[str, str]:
-        """Label of every score by name; the first is the headline."""
-        return dict(self.card.scores)
-
-    @property
-    def headline(self) -> str:
-        """The name of the score that the headline table shows."""
-        return next(iter(self.scores))
-
-    @property
-    def label(self) -> str:
-        """The algorithm's name in print, with the overrides that make it another algorithm."""
-        own = [f"{key}={value}" for key, value in self._overrides() if not self._is_training(key)]
-        return self.card.label + (f" [{', '.join(own)}]" if own else "")
-
-    @property
-    def protocol(self) -> str:
-        """The preset, with the overrides that change its training numbers."""
-        changed = [f"{key}={value}" for key, value in self._overrides() if self._is_training(key)]
-        return ",".join([self.spec.preset, *changed])
-
-    def _overrides(self) -> list[tuple[str, JsonValue]]:
-        return sorted(self.spec.overrides.items())
-
-    def _is_training(self, key: str) -> bool:
-        return key.removeprefix("training.") in self.card.training
 
 
 @dataclass(frozen=True)
@@ -257,42 +185,6 @@ def read_ledger(results: Path) -> Ledger:
     if not runs and not portraits:
         raise BadInput(f"{results}: no results yet; make some with `bench run`")
     return Ledger(runs, portraits)
-
-
-def merge_seeds(runs: Iterable[Run]) -> tuple[Run, ...]:
-    """Runs of one experiment whose seeds were trained at different times, as the one run that they are."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.card.settings_id or run.path.name, []).append(run)
-    return tuple(group[0] if len(group) == 1 else _merged(group) for group in groups.values())
-
-
-def _merged(group: list[Run]) -> Run:
-    seeds = tuple(seed for run in group for seed in run.spec.seeds)
-    if len(set(seeds)) < len(seeds):
-        names = " and ".join(run.path.name for run in group)
-        raise BadInput(f"{names} hold the same seed; delete one of these folders")
-    first, costs = group[0].card, [run.card.cost for run in group]
-    seconds = {
-        "train_seconds": sum(cost.train_seconds for cost in costs),
-        "before_seconds": sum(cost.before_seconds for cost in costs),
-    }
-    spec, cost = first.spec.model_copy(update={"seeds": seeds}), first.cost.model_copy(update=seconds)
-    card = first.model_copy(update={"spec": spec, "cost": cost})
-    shared = {"sparsity_ratio"}  # every other array has the seeds in front
-    probe = {
-        name: values if name in shared else np.concatenate([run.probe[name] for run in group])
-        for name, values in group[0].probe.items()
-    }
-    frames = ([run.curves for run in group], [run.returns for run in group])
-    curves, returns = (pd.concat(frame, ignore_index=True) for frame in frames)
-    explored = {
-        name: pd.concat([run.explored[name] for run in group if name in run.explored], ignore_index=True)
-        for name in dict.fromkeys(name for run in group for name in run.explored)
-    }
-    moved = [run.shifted for run in group if run.shifted is not None]
-    shifted = pd.concat(moved, ignore_index=True) if moved else None
-    return Run(group[0].path, card, curves, returns, probe, explored, shifted)
 
 
 def read_cards(results: Path) -> list[RunCard]:

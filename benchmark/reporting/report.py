@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from comrl.benchmark.reporting.figures.views import (
 from comrl.benchmark.reporting.ledger import Ledger, Run, read_ledger
 from comrl.envs.family import families
 from comrl.ground.discovery import declared
-from comrl.ground.errors import BadInput
+from comrl.ground.errors import BadInput, Notice
 from comrl.ground.files import LOCK, claimed, require_writable, write_folder_whole
 from comrl.ground.reading import content_of, is_there, names_in
 from comrl.ground.showing import each
@@ -54,10 +56,13 @@ def write_report(results: Path, out: Path, preset: str | None = None, progress: 
     figures = _in_order(declared("comrl.benchmark.reporting.figures", "FIGURES"))
     with claimed(out.with_name(f".{out.name}{LOCK}")), write_folder_whole(out) as part:
         shown = each(figures, "report", "figure") if progress else figures
-        made = [_make(figure, ledger, part) for figure in shown]
+        made = [_kept(figure, ledger, part) for figure in shown]
         absent = {f: body for f, body in zip(figures, made, strict=True) if not isinstance(body, Made)}
         page = _page(ledger, [body for body in made if isinstance(body, Made)], absent)
         (part / "index.html").write_text(page, encoding="utf-8")
+    for figure, why in absent.items():
+        if why and why.fault:
+            warnings.warn(f"the report is without {figure.title}: {why.reason}", Notice, stacklevel=2)
     return out / "index.html"
 
 
@@ -78,46 +83,55 @@ def _refuse_foreign(out: Path) -> None:
         raise BadInput(f"{out}: exists and is not a report; choose another folder with --out")
 
 
-def _make(figure: Figure, ledger: Ledger, folder: Path) -> Made | Absent | None:
-    """Make one table or figure and write its files; None where the ledger has nothing for it."""
-    with style.styled():
-        product = figure.make(ledger)
-        if product is None or isinstance(product, Absent):
-            return product
-        write = _write_table if figure.kind == "table" else _write_figure
-        return write(figure, figure.legend(ledger), product, folder)
+def _kept(figure: Figure, ledger: Ledger, folder: Path) -> Made | Absent | None:
+    """Make one table or figure and write its files; None where the ledger has nothing for it.
 
-
-def _write_table(figure: Figure, caption: str, frame: pd.DataFrame, folder: Path) -> Made:
-    shown = figure.show(frame) if figure.show else tables.printed(frame)
-    texts = {
-        "md": tables.markdown(shown),
-        "csv": frame.to_csv(index=False, lineterminator="\n"),
-        "tex": tables.latex(shown, f"{figure.title}. {caption}", figure.name),
-    }
-    files = {f"tables/{figure.name}.{ending}": text.encode() for ending, text in texts.items()}
-    return Made(figure, caption, tables.html(shown), _write(files, folder))
-
-
-def _write_figure(figure: Figure, caption: str, drawing: style.Drawing, folder: Path) -> Made:
-    import matplotlib.pyplot as plt
-
-    svg, png = style.render(drawing, "svg"), style.render(drawing, "png")
-    width = drawing.get_figwidth()
-    plt.close(drawing)
-    kind, content = ("svg+xml", svg) if len(svg) <= INLINE_SVG else ("png", png)
-    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    image = f'<img src="{source}" alt="{figure.title}" style="width: {width / style.PAGE:.0%}">'
-    files = {f"figures/{figure.name}.png": png, f"figures/{figure.name}.svg": svg}
-    return Made(figure, caption, image, _write(files, folder))
-
-
-def _write(files: dict[str, bytes], folder: Path) -> tuple[str, ...]:
+    One that fails is absent with its reason, and costs no other.
+    """
+    try:
+        with style.styled():
+            made = _make(figure, ledger)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        return Absent(f"it could not be made ({why})", f"mend {figure.make.__module__}", fault=True)
+    if made is None or isinstance(made, Absent):
+        return made
+    shown, files = made
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-    return tuple(files)
+    return shown
+
+
+def _make(figure: Figure, ledger: Ledger) -> tuple[Made, dict[str, bytes]] | Absent | None:
+    """What the page shows of a table or figure, and the bytes of its files by name."""
+    product = figure.make(ledger)
+    if product is None or isinstance(product, Absent):
+        return product
+    as_files = _table if figure.kind == "table" else _figure
+    body, files = as_files(figure, figure.legend(ledger), product)
+    return Made(figure, figure.legend(ledger), body, tuple(files)), files
+
+
+def _table(figure: Figure, caption: str, frame: pd.DataFrame) -> tuple[str, dict[str, bytes]]:
+    shown = figure.show(frame) if figure.show else tables.printed(frame)
+    texts = {
+        "md": tables.markdown(shown),
+        "csv": tables.csv(frame),
+        "tex": tables.latex(shown, f"{figure.title}. {caption}", figure.name),
+    }
+    files = {f"tables/{figure.name}.{ending}": text.encode() for ending, text in texts.items()}
+    return tables.html(shown), files
+
+
+def _figure(figure: Figure, caption: str, drawing: style.Drawing) -> tuple[str, dict[str, bytes]]:
+    svg, png = style.render(drawing, "svg"), style.render(drawing, "png")
+    kind, content = ("svg+xml", svg) if len(svg) <= INLINE_SVG else ("png", png)
+    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    width = drawing.get_figwidth() / style.PAGE
+    image = f'<img src="{source}" alt="{escape(figure.title)}" style="width: {width:.0%}">'
+    return image, {f"figures/{figure.name}.png": png, f"figures/{figure.name}.svg": svg}
 
 
 def _page(ledger: Ledger, made: list[Made], absent: Mapping[Figure, Absent | None]) -> str:
@@ -144,7 +158,8 @@ def _page(ledger: Ledger, made: list[Made], absent: Mapping[Figure, Absent | Non
 
 def birth(ledger: Ledger) -> dict[str, str]:
     """What these results are and where they came from, each value once."""
-    packages = {f"{k} {v}" for run in ledger.runs for k, v in run.card.provenance.packages.items()}
+    births = [card.provenance for run in ledger.runs for card in run.cards]
+    packages = {f"{name} {version}" for made in births for name, version in made.packages.items()}
     return {
         "environments": _list(entry.first.card.env_label for entry in entries(ledger)),
         "algorithms": ", ".join(method_labels(ledger)),
@@ -157,8 +172,8 @@ def birth(ledger: Ledger) -> dict[str, str]:
         "data sets": _list(
             f"{p.card.env_label} {p.card.sha256[:12]} ({p.card.preset})" for p in ledger.portraits
         ),
-        "code": _list(run.card.provenance.git[:12] for run in ledger.runs),
-        "device": _list(run.card.provenance.device for run in ledger.runs),
+        "code": _list(made.git[:12] for made in births),
+        "device": _list(f"{made.device}, {made.threads} threads, {made.precision}" for made in births),
         "packages": ", ".join(sorted(packages)),
     }
 

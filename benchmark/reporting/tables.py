@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from html import escape
+from typing import Any
 
 import pandas as pd
 from pydantic import JsonValue
@@ -21,6 +22,9 @@ SENTENCE = 48
 """Characters from which a cell is a sentence and may take several lines."""
 TINY, SMALL, LARGE = 0.005, 0.1, 100
 """Below which numbers are powers of ten, have three decimals, and two instead of one."""
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell begins with that spreadsheets take for a formula."""
+MARKDOWN = {"\\": r"\\", "|": r"\|", "&": "&amp;", "<": "&lt;", ">": "&gt;", "`": r"\`"}
 LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -110,12 +114,32 @@ def printed(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.map(number)
 
 
+def csv(frame: pd.DataFrame) -> str:
+    """Numbers and words as they are, but that no word is a spreadsheet's formula."""
+    safe = {
+        _no_formula(name): pd.Series([_no_formula(cell) for cell in column], column.index, dtype=object)
+        for name, column in frame.items()
+    }
+    return pd.DataFrame(safe).to_csv(index=False, lineterminator="\n")
+
+
+def _no_formula(cell: Any) -> Any:
+    """A cell as it is, words of a formula's look behind a mark that spreadsheets do not show."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell
+
+
 def markdown(frame: pd.DataFrame) -> str:
-    """A pipe table."""
+    """A pipe table, in which no word is markup."""
     numeric = _numeric(frame)
     rule = ["---:" if right else "---" for right in numeric]
     rows = [list(frame.columns), rule, *frame.to_numpy().tolist()]
-    return "".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |\n" for row in rows)
+    return "".join("| " + " | ".join(map(_plain_markdown, row)) + " |\n" for row in rows)
+
+
+def _plain_markdown(cell: Cell) -> str:
+    """A cell on one line, whatever letters it has."""
+    line = " ".join(str(cell).splitlines())
+    return "".join(MARKDOWN.get(letter, letter) for letter in line).replace("](", r"]\(")  # no link either
 
 
 def latex(frame: pd.DataFrame, caption: str, label: str) -> str:

@@ -6,42 +6,68 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from comrl.ground.errors import BadInput
+from comrl.ground.errors import BadInput, Notice
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
+"""A name stands in folders, files and commands."""
 
 
 def declared(package: str, constant: str) -> tuple[Any, ...]:
-    """Everything that the modules of `package`, and entry points of the group `comrl.<constant>`, declare."""
-    found: list[Any] = []
+    """Everything that the modules of `package`, and entry points of the group `comrl.<constant>`, declare.
+
+    BadInput where a module of ours declares what cannot be used; a plug-in that does is named and left out.
+    """
+    found: dict[str, Any] = {}
     root = importlib.import_module(package)
     for module in sorted(info.name for info in pkgutil.iter_modules(root.__path__)):
-        found += getattr(importlib.import_module(f"{package}.{module}"), constant, ())
+        own = getattr(importlib.import_module(f"{package}.{module}"), constant, ())
+        try:
+            found |= fitting(own, constant, found)
+        except BadInput as error:
+            raise BadInput(f"{package}.{module}: {error}") from None
     for point in entry_points(group=f"comrl.{constant.lower()}"):
-        found += _loaded(point)
-    names = [part.name for part in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise BadInput(f"{constant} declares {name!r} {names.count(name)} times; rename all but one")
-    return tuple(found)
+        try:
+            found |= fitting(point.load(), constant, found)
+        except (Exception, SystemExit) as error:  # whatever a stranger's module does as it is imported
+            _leave_out(point, error)
+    return tuple(found.values())
 
 
-def _loaded(point: EntryPoint) -> Iterable[Any]:
-    """What a plug-in declares; nothing, and a warning that names it, where it cannot be imported."""
-    try:
-        return tuple(point.load())
-    except Exception as error:
-        home = point.dist.name if point.dist else point.value
-        warnings.warn(
-            f"the plug-in {point.name!r} of {home} is left out: {type(error).__name__}: {error}; mend or "
-            "uninstall it",
-            stacklevel=2,
-        )
-        return ()
+def fitting(parts: Any, constant: str, others: Container[str]) -> dict[str, Any]:
+    """Parts by name; BadInput where they are no tuple of parts, or names and labels cannot be used."""
+    if not isinstance(parts, tuple | list):
+        kind = type(parts).__name__
+        raise BadInput(f"{constant} is one {kind} and no tuple; write ({kind}(...),), with the comma")
+    found: dict[str, Any] = {}
+    for part in parts:
+        name, label = getattr(part, "name", None), getattr(part, "label", "none")
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise BadInput(f"{constant} declares the name {name!r}; use letters, digits, -, _ and + alone")
+        if not isinstance(label, str) or not label.isprintable() or not label.strip() or label[0] == "_":
+            raise BadInput(f"{constant} gives {name} the label {label!r}; use one line that begins with no _")
+        if name in found or name in others:
+            raise BadInput(f"{constant} declares {name!r}, which is there already; rename one of the two")
+        found[name] = part
+    return found
+
+
+def _leave_out(point: EntryPoint, error: BaseException) -> None:
+    """Warn of a plug-in that cannot be used, by its name and its package's."""
+    home = point.dist.name if point.dist else point.value
+    why = str(error) if isinstance(error, BadInput) else f"{type(error).__name__}: {error}"
+    said = " ".join(why.split())
+    warnings.warn(
+        f"the plug-in {point.name!r} of {home} is left out: {said}; mend or uninstall it",
+        Notice,
+        stacklevel=3,
+    )
 
 
 def by_name(parts: Iterable[Any], name: str, what: str) -> Any:

@@ -22,6 +22,10 @@ class BadInput(ValueError):
     """Something the user gave cannot be used; the message names what is wrong and the remedy."""
 
 
+class Notice(UserWarning):
+    """Something that the user should know of; what was asked for goes on."""
+
+
 def tried(work: Callable[[], Result]) -> Result | Exception:
     """The result, or the error that ended the work, fit to be kept for later."""
     try:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from comrl.ground.errors import BadInput
+from comrl.ground.errors import BadInput, Notice
 
 PARTIAL = ".bench-partial"
 LOCK = ".bench-lock"
@@ -135,6 +135,7 @@ def _lock(path: Path, wait: bool) -> int:
                 raise
             warnings.warn(
                 f"{path.parent}: this file system has no locks; give no second command that writes there",
+                Notice,
                 stacklevel=2,
             )
         if _is_open(handle, path):

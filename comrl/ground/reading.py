@@ -26,9 +26,15 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def content_of(path: Path) -> bytes | None:
-    """The bytes of a file; None where there is none."""
+    """The bytes of a file; None where there is none.
+
+    What is no file, as a pipe or a device, is not read: it may have no end.
+    """
     with reading(path):
         try:
+            mode = path.stat().st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise BadInput(f"{path} is no file but a pipe, a socket or a device; move it away")
             return path.read_bytes()
         except ABSENT:
             return None

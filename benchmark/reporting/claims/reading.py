@@ -111,7 +111,7 @@ def claim_of(row: Asked, finder: Finder) -> Claim:
 @cache
 def rows() -> tuple[Asked, ...]:
     """Every row of claims.toml."""
-    told = tomllib.loads((Path(__file__).parent / "claims.toml").read_text())["claims"]
+    told = tomllib.loads((Path(__file__).parent / "claims.toml").read_text("utf-8"))["claims"]
     return tuple(Asked(**row) for row in told)
 
 

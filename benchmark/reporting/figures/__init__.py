@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pandas as pd
 
 from comrl.benchmark.reporting.ledger import Ledger
+from comrl.ground.surroundings import environment
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -26,12 +29,31 @@ SECTIONS = (
 )
 
 
+def import_matplotlib() -> None:
+    """Import matplotlib whatever back end the surroundings name; where there is one, it stays the user's.
+
+    A notebook's kernel names one in every process that it starts, whether or not that can import it.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    with environment("MPLBACKEND", "Agg") as chosen:
+        import matplotlib
+    if chosen:
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = chosen
+
+
+import_matplotlib()  # before any file of figures does
+
+
 @dataclass(frozen=True)
 class Absent:
     """Why a figure that the ledger has all for cannot be made here, and what would mend it."""
 
     reason: str
     remedy: str
+    fault: bool = False
+    """Whether it failed in making, which nobody meant."""
 
 
 Product: TypeAlias = "pd.DataFrame | Drawing | Absent | None"

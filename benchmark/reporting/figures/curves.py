@@ -67,7 +67,7 @@ def _cut_start(axis: Axes, group: list[Entry], score: str) -> None:
     low, high = axis.get_ylim()
     if floor:
         ends = [float(entry.curves(score).iloc[-1].min()) for entry in of_role(group, "method")]
-        deep = min(floor[0] - 1.2 * (high - floor[0]), *ends)
+        deep = min([floor[0] - 1.2 * (high - floor[0]), *ends])
         axis.set_ylim(bottom=max(low, deep - 0.02 * (high - deep)))
 
 

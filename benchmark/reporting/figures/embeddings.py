@@ -125,12 +125,14 @@ def _draw_map(axis: Axes, entry: Entry) -> None:
 
 
 def project(points: NDArray[np.floating]) -> NDArray[np.floating]:
-    """t-SNE on one thread, so that it repeats: [N, Z] -> [N, 2]."""
+    """t-SNE on one thread, so that it repeats; one number is its own map.  [N, Z] -> [N, 2]."""
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
     if np.ptp(points) < 1e-9:  # an encoder that collapsed has no map
         return np.zeros((len(points), 2))
+    if points.shape[1] == 1:
+        return np.pad(points, ((0, 0), (0, 1)))
     perplexity = min(30.0, (len(points) - 1) / 3)
     with threadpool_limits(1):
         plane = TSNE(perplexity=perplexity, init="pca", max_iter=500, random_state=0).fit_transform(points)
@@ -159,7 +161,7 @@ FIGURES = (
         caption="Each point is the embedding of one context draw, coloured by its task; 20 tasks at equal "
         "distances along the first task parameter (or all, where there are fewer), training and test tasks "
         "alike; first seed. t-SNE distances between clusters mean nothing: read whether points of one task "
-        "lie together.",
+        "lie together. An embedding of one number is drawn as it is.",
         note=about_environments,
         section="Task embeddings",
         needs="bench run --env {envs} --algo {algos}",

@@ -122,7 +122,7 @@ def costs(ledger: Ledger) -> pd.DataFrame | None:
     rows = []
     for entry in entries(ledger):
         for run in entry.runs:
-            cost, birth = run.card.cost, run.card.provenance
+            cost, births = run.card.cost, [card.provenance for card in run.cards]
             rows.append(
                 {
                     "environment": entry.setting,
@@ -136,7 +136,9 @@ def costs(ledger: Ledger) -> pd.DataFrame | None:
                     "encoder parameters": cost.encoder_parameters,
                     "infer_ms": cost.infer_ms,
                     "act_ms": cost.act_ms,
-                    "device": f"{birth.device}, threads: {birth.threads}",
+                    "device": "; ".join(
+                        dict.fromkeys(f"{birth.device}, threads: {birth.threads}" for birth in births)
+                    ),
                 }
             )
     return pd.DataFrame(rows) if rows else None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
+from matplotlib.text import Text
 
 from comrl.benchmark.reporting.figures.views import method_labels, paper
 from comrl.benchmark.reporting.ledger import Ledger, Run
@@ -63,10 +64,22 @@ SETTINGS: dict[str, Any] = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw without a screen, in the style of the report."""
+    """Draw without a screen, in the style of the report; the user's back end, style and figures come back."""
+    import matplotlib.pyplot as plt
+
+    chosen, theirs = mpl.get_backend(auto_select=False), plt.get_fignums()
     mpl.use("Agg")
-    with mpl.rc_context(SETTINGS):  # type: ignore[arg-type]
-        yield
+    try:
+        with mpl.rc_context():
+            mpl.rcdefaults()
+            with mpl.rc_context(SETTINGS):  # type: ignore[arg-type]
+                yield
+    finally:
+        for number in set(plt.get_fignums()).difference(theirs):
+            plt.close(number)
+        if chosen:
+            with suppress(ImportError):  # named by a kernel, and not installed here
+                mpl.use(chosen)
 
 
 def colours(ledger: Ledger) -> dict[str, str]:
@@ -147,8 +160,18 @@ def letter(axes: Sequence[Axes]) -> None:
         axis.set_title(f"({chr(97 + i)}) {axis.get_title(loc='left')}")
 
 
+def draw_names_as_they_are(figure: Drawing) -> None:
+    """No name is mathematics, whatever dollars it has: only the powers on logarithmic axes are."""
+    axes = [axis for pair in figure.axes for axis in (pair.xaxis, pair.yaxis) if axis.get_scale() == "log"]
+    powers = {label for axis in axes for label in axis.get_ticklabels(which="both")}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in powers:
+            text.set_parse_math(False)
+
+
 def render(figure: Drawing, kind: str) -> bytes:
     """The figure as `png` or `svg`, the same bytes every time."""
+    draw_names_as_they_are(figure)
     out = io.BytesIO()
     metadata: dict[str, None] = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
     figure.savefig(out, format=kind, metadata=metadata)

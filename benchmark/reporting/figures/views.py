@@ -26,7 +26,7 @@ Rank = tuple[int, str]
 @cache
 def paper() -> dict[str, Any]:
     """The paper's own numbers, by this benchmark's names."""
-    return tomllib.loads((Path(__file__).parent.parent / "paper.toml").read_text())
+    return tomllib.loads((Path(__file__).parent.parent / "paper.toml").read_text(encoding="utf-8"))
 
 
 def published(*keys: str) -> Any:
