@@ -31,10 +31,12 @@ def verdict_figure(ledger: Ledger) -> style.Drawing | None:
     if not ledger.runs:
         return None
     import matplotlib.pyplot as plt
+    from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
     rows = verdicts(ledger)
     height = ROW * len(rows) + ENDS
-    figure = plt.figure(figsize=(style.PAGE, height), layout="none")
+    by_hand = PlaceHolderLayoutEngine(True, False)  # a layout of "none" would not survive the first saving
+    figure = plt.figure(figsize=(style.PAGE, height), layout=by_hand)
     axis = figure.add_axes((LEFT, 0.38 / height, MIDDLE, ROW * len(rows) / height))
     for place, verdict in enumerate(rows):
         _draw_claim(axis, place, verdict)
