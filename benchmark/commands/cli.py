@@ -1,4 +1,4 @@
-"""The command line: bench generate-data | run | test | report | settings | list | verify | demo | speed."""
+"""The command line: bench generate-data | run | test | suite | report | settings | list | verify | …"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comrl.benchmark.commands import doctor, exchange, telling
+from comrl.benchmark.commands import doctor, exchange, suite, telling
 from comrl.benchmark.commands.ending import ended
 from comrl.benchmark.commands.exploring import add_options, asked_for
 from comrl.ground.errors import BadInput, raise_all, tried
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     _add_making(add)
-    for module in (exchange, doctor):
+    for module in (exchange, suite, doctor):
         module.add_commands(add)
     _add_reading(add)
     return top

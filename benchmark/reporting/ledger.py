@@ -233,6 +233,11 @@ def read_card(folder: Path) -> RunCard:
     return _read(folder, RunCard)[0]
 
 
+def read_portrait_card(folder: Path) -> PortraitCard:
+    """The card of one data set's portrait, compared with its hashes."""
+    return _read(folder, PortraitCard)[0]
+
+
 def add_test(folder: Path, name: str, table: pd.DataFrame) -> None:
     """Keep another test of a run's policies beside the others: the folder is written anew, whole.
 
