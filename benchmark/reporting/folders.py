@@ -41,6 +41,11 @@ def read_files(path: Path, name: str) -> tuple[Tree, dict[str, bytes]]:
         if body["format"] > FORMAT:
             newer = f"format {body['format']}, this code reads {FORMAT}"
             raise BadInput(f"{path / name}: {newer}; update comrl-bench")
+        for file in body["files"]:
+            if Path(file).name != file:
+                raise BadInput(
+                    f"{path / name}: names {file!r}, which is not in its folder; delete the folder"
+                )
         files = {file: _content(path / file) for file in body["files"]}
         whole = body["sha256_of_card"] == _card_hash(body)
         changed = [file for file in files if sha256(files[file]) != body["files"][file]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -46,6 +46,8 @@ class Run:
     """Every episode of the tests on self-collected contexts, by the name of the exploration."""
     shifted: pd.DataFrame | None = None
     """The test on contexts that other tasks' agents drew, where it was asked for."""
+    origin: str = ""
+    """Whose run it is: the name of a pack, or nothing for one of ours."""
 
     @property
     def online(self) -> pd.DataFrame | None:
@@ -89,9 +91,10 @@ class Run:
 
     @property
     def label(self) -> str:
-        """The algorithm's name in print, with the overrides that make it another algorithm."""
+        """The algorithm's name in print, with the overrides that make it another, and whose run it is."""
         own = [f"{key}={value}" for key, value in self._overrides() if not self._is_training(key)]
-        return self.card.label + (f" [{', '.join(own)}]" if own else "")
+        label = self.card.label + (f" [{', '.join(own)}]" if own else "")
+        return f"{label} ({self.origin})" if self.origin else label
 
     @property
     def protocol(self) -> str:
@@ -141,6 +144,11 @@ class Ledger:
     def protocols(self) -> tuple[str, ...]:
         """Every protocol that some run followed, by name."""
         return tuple(sorted({run.protocol for run in self.runs}))
+
+    @property
+    def own(self) -> Ledger:
+        """Without the runs of packs."""
+        return Ledger(tuple(run for run in self.runs if not run.origin), self.portraits)
 
     def select(self, preset: str | None = None) -> Ledger:
         """The runs of one protocol and their data sets; BadInput where that mixes what must not mix."""
@@ -257,7 +265,7 @@ def write_portrait(results: Path, card: PortraitCard, arrays: Mapping[str, NDArr
 
 def read_ledger(results: Path) -> Ledger:
     """Every run and portrait under a results folder; BadInput names what is unreadable or altered."""
-    runs = merge_seeds(_read_run(path) for path in folders_in(results / "runs"))
+    runs = merge_seeds(read_run(path) for path in folders_in(results / "runs"))
     portraits = tuple(_read_portrait(path) for path in folders_in(results / "datasets"))
     if not runs and not portraits:
         raise BadInput(f"{results}: no results yet; make some with `bench run`")
@@ -297,7 +305,8 @@ def _merged(group: list[Run]) -> Run:
     }
     moved = [run.shifted for run in group if run.shifted is not None]
     shifted = pd.concat(moved, ignore_index=True) if moved else None
-    return Run(group[0].path, card, curves, returns, probe, explored, shifted)
+    tables = {"curves": curves, "returns": returns, "explored": explored, "shifted": shifted}
+    return replace(group[0], card=card, probe=probe, **tables)
 
 
 def read_cards(results: Path) -> list[RunCard]:
@@ -305,7 +314,8 @@ def read_cards(results: Path) -> list[RunCard]:
     return [read_card(path) for path in folders_in(results / "runs")]
 
 
-def _read_run(path: Path) -> Run:
+def read_run(path: Path) -> Run:
+    """One folder of results, compared with its hashes."""
     card, files = _read(path, RunCard)
     try:
         curves, returns = csv_table(files[CURVES]), csv_table(files["returns.csv"])
