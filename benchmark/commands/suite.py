@@ -40,8 +40,7 @@ def suite(arguments: Arguments) -> int:
     failures: list[Exception] = []
     for number, place in enumerate(left, 1):
         print(f"\n{number} of {len(left)}: {place.env}, {place.split} data: {place.group.name}", flush=True)
-        rows, failed = _make(place, arguments)
-        show(rows)
+        failed = _make(place, arguments)
         if failed:
             print(f"{len(failed)} failed here, which is told at the end; the rest goes on", flush=True)
         failures += failed
@@ -50,8 +49,9 @@ def suite(arguments: Arguments) -> int:
     return 0
 
 
-def _make(place: Place, arguments: Arguments) -> tuple[list[Row], list[Exception]]:
-    """Data, then runs, then tests of one place; what fails stops nothing that does not need it."""
+def _make(place: Place, arguments: Arguments) -> list[Exception]:
+    """Data, then runs, then tests of one place, in print; what failed, which stops nothing else."""
+    from comrl.benchmark.commands.cli import show
     from comrl.benchmark.generation.generate import generate
     from comrl.benchmark.training.planning import again, specs_of
     from comrl.benchmark.training.run import test_folder
@@ -64,17 +64,15 @@ def _make(place: Place, arguments: Arguments) -> tuple[list[Row], list[Exception
     how = {"preset": preset, "overrides": {}, "trainer": "stacked", "device": device}
     made = tried(partial(generate, place.env, data, **how))
     if isinstance(made, Exception):
-        return [], [made]
+        return [made]
     specs = specs_of(place.group, place.env, place.split, preset)
     rows, failures = run_all(specs, data, results, machine, arguments.jobs)
+    show(rows)
     lacking = [each for part in again(place, data, results, preset).parts for each in part.untested]
-    for path, test in lacking:
-        tested = tried(partial(test_folder, path, data, device, test, None))
-        if isinstance(tested, Exception):
-            failures.append(tested)
-        else:
-            rows += tested
-    return rows, failures
+    outcomes = [tried(partial(test_folder, path, data, device, test, None)) for path, test in lacking]
+    if outcomes:
+        show([row for rows in outcomes if not isinstance(rows, Exception) for row in rows])
+    return failures + [outcome for outcome in outcomes if isinstance(outcome, Exception)]
 
 
 def _row(place: Place) -> Row:

@@ -65,10 +65,11 @@ def _draw_claim(axis: Axes, place: int, verdict: Verdict) -> None:
     """The comparisons one under another within the claim's row, and its verdict to the right."""
     weighed = [one for one in verdict.judged if one.weight is not None]
     heights = place + (np.linspace(-0.27, 0.27, len(weighed)) if len(weighed) > 1 else np.zeros(1))
+    faint = 0.5 if len(weighed) < 9 else 0.25
     for one, height in zip(weighed, heights, strict=False):
         assert one.weight is not None
         look = LOOK[one.mark]
-        axis.plot(one.weight.whole, [height] * 2, color=look["color"], linewidth=0.7, alpha=0.5)
+        axis.plot(one.weight.whole, [height] * 2, color=look["color"], linewidth=0.7, alpha=faint)
         axis.plot(one.weight.probability, height, markersize=3.2, mew=0.7, clip_on=False, **look)
     across = axis.get_yaxis_transform()
     box: dict[str, Any] = {"boxstyle": "round,pad=0.28", "fc": COLOUR[verdict.word], "ec": "none"}
