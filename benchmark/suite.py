@@ -51,6 +51,12 @@ def seeds_for(env: str, split: str, algo: str, preset: str) -> int:
     return SEEDS
 
 
+def protocol_flags(protocol: str) -> str:
+    """The options of a protocol, which is a preset and what was changed of it, with a space before."""
+    preset, *changed = protocol.split(",")
+    return f" --preset {preset}" + "".join(f" --set {change}" for change in changed)
+
+
 def run_command(
     envs: Iterable[str], split: str, algos: Iterable[str], seeds: int, flags: str, context: str = ""
 ) -> str:

@@ -1,4 +1,4 @@
-"""The command line: bench generate-data | run | test | report | settings | list | verify | demo | speed."""
+"""The command line: bench generate-data | run | test | suite | report | settings | list | verify | …"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comrl.benchmark.commands import doctor, exchange, filming, jobs, telling
+from comrl.benchmark.commands import doctor, exchange, filming, jobs, packing, suite, telling
 from comrl.benchmark.commands.ending import ended
 from comrl.benchmark.commands.exploring import add_options, asked_for
 from comrl.ground.errors import BadInput, raise_all, tried
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     _add_making(add)
-    for module in (exchange, filming, jobs, doctor):
+    for module in (exchange, filming, jobs, suite, packing, doctor):
         module.add_commands(add)
     _add_reading(add)
     return top
@@ -90,6 +90,7 @@ def _add_making(add: Add) -> None:
 def _add_reading(add: Add) -> None:
     """The commands that show what there is, and what this machine does."""
     sub = add("report", report, "write the tables, the figures and one HTML page", "results quiet")
+    packing.add_with(sub)
     sub.add_argument("--preset", help="which results to show where there are several presets")
     sub.add_argument("--out", type=Path, help="where to write it (default: report/ below the results)")
     text = "print every setting of an algorithm, or of data generation: value, origin, meaning, paper's value"
@@ -257,7 +258,8 @@ def report(arguments: Arguments) -> int:
     from comrl.benchmark.reporting.report import write_report
 
     out = arguments.out or arguments.results / "report"
-    print(f"\nreport: {write_report(arguments.results, out, preset=arguments.preset).resolve()}")
+    page = write_report(arguments.results, out, preset=arguments.preset, packs=arguments.packs)
+    print(f"\nreport: {page.resolve()}")
     return 0
 
 

@@ -70,6 +70,11 @@ class Ledger:
         """Every protocol that some run followed, by name."""
         return tuple(sorted({run.protocol for run in self.runs}))
 
+    @property
+    def own(self) -> Ledger:
+        """Without the runs of packs."""
+        return Ledger(tuple(run for run in self.runs if not run.origin), self.portraits)
+
     def select(self, preset: str | None = None) -> Ledger:
         """The runs of one protocol and their data sets; BadInput where that mixes what must not mix."""
         if preset is not None and preset not in self.protocols:
@@ -161,6 +166,11 @@ def read_card(folder: Path) -> RunCard:
     return _read(folder, RunCard)[0]
 
 
+def read_portrait_card(folder: Path) -> PortraitCard:
+    """The card of one data set's portrait, compared with its hashes."""
+    return _read(folder, PortraitCard)[0]
+
+
 def add_test(folder: Path, name: str, table: pd.DataFrame) -> None:
     """Keep another test of a run's policies beside the others: the folder is written anew, whole.
 
@@ -180,7 +190,7 @@ def write_portrait(results: Path, card: PortraitCard, arrays: Mapping[str, NDArr
 
 def read_ledger(results: Path) -> Ledger:
     """Every run and portrait under a results folder; BadInput names what is unreadable or altered."""
-    runs = merge_seeds(_read_run(path) for path in folders_in(results / "runs"))
+    runs = merge_seeds(read_run(path) for path in folders_in(results / "runs"))
     portraits = tuple(_read_portrait(path) for path in folders_in(results / "datasets"))
     if not runs and not portraits:
         raise BadInput(f"{results}: no results yet; make some with `bench run`")
@@ -192,7 +202,8 @@ def read_cards(results: Path) -> list[RunCard]:
     return [read_card(path) for path in folders_in(results / "runs")]
 
 
-def _read_run(path: Path) -> Run:
+def read_run(path: Path) -> Run:
+    """One folder of results, compared with its hashes."""
     card, files = _read(path, RunCard)
     try:
         curves, returns = csv_table(files[CURVES]), csv_table(files["returns.csv"])

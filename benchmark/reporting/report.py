@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from comrl.benchmark.reporting import tables
+from comrl.benchmark.reporting import leaderboard, tables
 from comrl.benchmark.reporting.cautions import cautions
 from comrl.benchmark.reporting.figures import SECTIONS, Absent, Figure, style
 from comrl.benchmark.reporting.figures.views import (
@@ -24,13 +24,18 @@ from comrl.benchmark.reporting.figures.views import (
     paper,
     split_rank,
 )
-from comrl.benchmark.reporting.ledger import Ledger, Run, read_ledger
+from comrl.benchmark.reporting.ledger import Ledger, read_ledger
+from comrl.benchmark.reporting.packs import beside
+from comrl.benchmark.suite import protocol_flags
 from comrl.envs.family import families
 from comrl.ground.discovery import declared
 from comrl.ground.errors import BadInput, Notice
 from comrl.ground.files import LOCK, claimed, require_writable, write_folder_whole
 from comrl.ground.reading import content_of, is_there, names_in
 from comrl.ground.showing import each
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 GENERATOR = "comrl-bench report"
 INLINE_SVG = 350_000  # bytes; a figure with more ink than that is shown as pixels
@@ -46,12 +51,18 @@ class Made:
     files: tuple[str, ...]
 
 
-def write_report(results: Path, out: Path, preset: str | None = None, progress: bool = True) -> Path:
-    """Make the whole report from a results folder, in place of an older one; the path of its page."""
+def write_report(
+    results: Path,
+    out: Path,
+    preset: str | None = None,
+    progress: bool = True,
+    packs: Sequence[Path] = (),
+) -> Path:
+    """Make the report of a results folder and packs, in place of an older one; the path of its page."""
     ledger = read_ledger(results)
     if not ledger.runs:
         raise BadInput(f"{results}: no runs yet; make some with `bench run`")
-    ledger = ledger.select(preset)
+    ledger = beside(ledger.select(preset), packs)
     _refuse_foreign(out)
     figures = _in_order(declared("comrl.benchmark.reporting.figures", "FIGURES"))
     with claimed(out.with_name(f".{out.name}{LOCK}")), write_folder_whole(out) as part:
@@ -60,6 +71,8 @@ def write_report(results: Path, out: Path, preset: str | None = None, progress: 
         absent = {f: body for f, body in zip(figures, made, strict=True) if not isinstance(body, Made)}
         page = _page(ledger, [body for body in made if isinstance(body, Made)], absent)
         (part / "index.html").write_text(page, encoding="utf-8")
+        board = leaderboard.page(ledger, _templates(), GENERATOR)
+        (part / "leaderboard.html").write_text(board, encoding="utf-8")
     for figure, why in absent.items():
         if why and why.fault:
             warnings.warn(f"the report is without {figure.title}: {why.reason}", Notice, stacklevel=2)
@@ -134,30 +147,50 @@ def _figure(figure: Figure, caption: str, drawing: style.Drawing) -> tuple[str, 
     return image, {f"figures/{figure.name}.png": png, f"figures/{figure.name}.svg": svg}
 
 
-def _page(ledger: Ledger, made: list[Made], absent: Mapping[Figure, Absent | None]) -> str:
-    """The page, from its template."""
+def _templates() -> Environment:
+    """The templates of the pages; what they print is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     settings: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    room = Environment(
-        loader=PackageLoader("comrl.benchmark.reporting"), undefined=StrictUndefined, **settings
-    )
+    loader = PackageLoader("comrl.benchmark.reporting")
+    return Environment(loader=loader, undefined=StrictUndefined, **settings)
+
+
+def _page(ledger: Ledger, made: list[Made], absent: Mapping[Figure, Absent | None]) -> str:
+    """The page, from its template."""
     names = dict.fromkeys(item.figure.section for item in made)
     sections = {name: [item for item in made if item.figure.section == name] for name in names}
-    return room.get_template("report.html").render(
-        generator=GENERATOR,
-        sections=sections,
-        absent=missing_figures(ledger, absent),
-        gaps=missing_runs(ledger),
-        cautions=cautions(ledger),
-        birth=birth(ledger),
-        held_out=nothing_held_out(ledger) or "No test task is among the training tasks.",
-        beyond=beyond_the_paper(ledger),
+    return (
+        _templates()
+        .get_template("report.html")
+        .render(
+            generator=GENERATOR,
+            sections=sections,
+            absent=missing_figures(ledger, absent),
+            gaps=missing_runs(ledger.own),
+            cautions=cautions(ledger),
+            birth=birth(ledger),
+            held_out=nothing_held_out(ledger) or "No test task is among the training tasks.",
+            beyond=beyond_the_paper(ledger),
+        )
     )
 
 
 def birth(ledger: Ledger) -> dict[str, str]:
     """What these results are and where they came from, each value once."""
+    guests = {
+        origin: [run for run in ledger.runs if run.origin == origin]
+        for origin in dict.fromkeys(run.origin for run in ledger.runs if run.origin)
+    }
+    told = {
+        f"runs of {origin}": f"{_list(run.card.label for run in runs)}; code "
+        f"{_list(card.provenance.git[:12] for run in runs for card in run.cards)}"
+        for origin, runs in guests.items()
+    }
+    return _birth(ledger.own) | told
+
+
+def _birth(ledger: Ledger) -> dict[str, str]:
     births = [card.provenance for run in ledger.runs for card in run.cards]
     packages = {f"{name} {version}" for made in births for name, version in made.packages.items()}
     return {
@@ -213,13 +246,14 @@ def missing_runs(ledger: Ledger) -> list[tuple[str, str]]:
     asked = {*paper()["environments"], *(run.env for run in ledger.runs)}
     places = [(family.name, report["headline_split"]) for family in families() if family.name in asked]
     places += [(env, report["relabeled_split"]) for env in _known(report["relabeled_environments"])]
+    flags = protocol_flags(ledger.runs[0].protocol)
     found = []
     for env, split in places:
         there = {run.algo for run in ledger.runs if (run.env, run.split) == (env, split)}
         lacking = [algo for algo in wanted if algo not in there]
         if lacking:
             at = "" if split == headline_split() else f" --split {split}"
-            command = f"bench run --env {env}{at} --algo {' '.join(lacking)}{_flags(ledger.runs[0])}"
+            command = f"bench run --env {env}{at} --algo {' '.join(lacking)}{flags}"
             found.append((f"{env}, {split} data: {len(lacking)} of {len(wanted)} algorithms", command))
     return found
 
@@ -227,9 +261,3 @@ def missing_runs(ledger: Ledger) -> list[tuple[str, str]]:
 def _known(environments: Iterable[str]) -> list[str]:
     """Those environments that exist in this benchmark."""
     return [env for env in environments if env in {family.name for family in families()}]
-
-
-def _flags(run: Run) -> str:
-    """The command-line flags of the protocol that a run followed."""
-    preset, *changed = run.protocol.split(",")
-    return f" --preset {preset}" + "".join(f" --set {change}" for change in changed)

@@ -34,6 +34,8 @@ class Run:
     """The test on contexts that other tasks' agents drew, where it was asked for."""
     parts: tuple[RunCard, ...] = ()
     """The cards of the runs that this one was put together from; none where it was trained as it is."""
+    origin: str = ""
+    """Whose run it is: the name of a pack, or nothing for one of ours."""
 
     @property
     def cards(self) -> tuple[RunCard, ...]:
@@ -82,9 +84,10 @@ class Run:
 
     @property
     def label(self) -> str:
-        """The algorithm's name in print, with the overrides that make it another algorithm."""
+        """The algorithm's name in print, with the overrides that make it another, and whose run it is."""
         own = [f"{key}={value}" for key, value in self._overrides() if not self._is_training(key)]
-        return self.card.label + (f" [{', '.join(own)}]" if own else "")
+        label = self.card.label + (f" [{', '.join(own)}]" if own else "")
+        return f"{label} ({self.origin})" if self.origin else label
 
     @property
     def protocol(self) -> str:
@@ -181,9 +184,15 @@ def _merged(group: list[Run]) -> Run:
         for name in dict.fromkeys(name for run in group for name in run.explored)
     }
     moved = [run.shifted for run in group if run.shifted is not None]
-    curves, returns = _joined(run.curves for run in group), _joined(run.returns for run in group)
-    return Run(
-        group[0].path, card, curves, returns, probe, explored, _joined(moved) if moved else None, cards
+    return replace(
+        group[0],
+        card=card,
+        curves=_joined(run.curves for run in group),
+        returns=_joined(run.returns for run in group),
+        probe=probe,
+        explored=explored,
+        shifted=_joined(moved) if moved else None,
+        parts=cards,
     )
 
 

@@ -183,7 +183,19 @@ def prepare_jobs(specs: Iterable[RunSpec], data: Path, device: torch.device) -> 
     return jobs
 
 
+def settings_id_of(spec: RunSpec, dataset: Dataset) -> str:
+    """The id without seeds that a spec will have, by its settings alone: nothing is read or built."""
+    return _described(spec, lambda _: dataset, torch.device("cpu")).settings_id
+
+
 def _settle(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.device) -> Job:
+    job = _described(spec, opened, device)
+    job.fresh()  # networks that cannot be built say so now, and so does an exploration
+    _ = job.explorations
+    return job
+
+
+def _described(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.device) -> Job:
     family, algorithm = find_family(spec.env), find_algorithm(spec.algo)
     find_split(spec.split, family)
     _refuse_seeds(spec.seeds)
@@ -201,8 +213,6 @@ def _settle(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.devic
             raise BadInput(
                 f"--set {name} changes nothing: {spec.split} data of {spec.env} have no use for it"
             )
-    job.fresh()  # networks that cannot be built say so now, and so does an exploration
-    _ = job.explorations
     return job
 
 

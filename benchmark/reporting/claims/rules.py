@@ -11,7 +11,7 @@ from typing import Literal
 from comrl.benchmark.reporting import metrics
 from comrl.benchmark.reporting.claims import Claim, Comparison, Weight
 from comrl.benchmark.reporting.ledger import Ledger
-from comrl.benchmark.suite import run_command, seeds_for
+from comrl.benchmark.suite import protocol_flags, run_command, seeds_for
 from comrl.ground.discovery import declared
 
 LEVEL = 0.025
@@ -92,12 +92,12 @@ def remedies(verdict: Verdict, ledger: Ledger) -> list[str]:
     if verdict.word != "undecided":
         return []
     lacking = [need for one in verdict.judged if one.mark == "missing" for need in one.comparison.needs]
-    preset, *changes = ledger.runs[0].protocol.split(",")
-    flags = f" --preset {preset}" + "".join(f" --set {change}" for change in changes)
+    protocol = ledger.runs[0].protocol
+    preset, flags = protocol.partition(",")[0], protocol_flags(protocol)
     wanted: dict[tuple[str, str, str], int] = {}
     if lacking:
         tests = {(need.env, need.split, need.algo) for need in lacking if need.test}
-        trained = {(run.env, run.split, run.algo) for run in ledger.runs}
+        trained = {(run.env, run.split, run.algo) for run in ledger.own.runs}
         runs = [(need.env, need.split, need.algo) for need in lacking]
         wanted = {key: seeds_for(*key, preset) for key in runs if key not in trained}
         return [*_trainings(wanted, flags), *_tests(tests, preset)]

@@ -31,10 +31,12 @@ def verdict_figure(ledger: Ledger) -> style.Drawing | None:
     if not ledger.runs:
         return None
     import matplotlib.pyplot as plt
+    from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
     rows = verdicts(ledger)
     height = ROW * len(rows) + ENDS
-    figure = plt.figure(figsize=(style.PAGE, height), layout="none")
+    by_hand = PlaceHolderLayoutEngine(True, False)  # a layout of "none" would not survive the first saving
+    figure = plt.figure(figsize=(style.PAGE, height), layout=by_hand)
     axis = figure.add_axes((LEFT, 0.38 / height, MIDDLE, ROW * len(rows) / height))
     for place, verdict in enumerate(rows):
         _draw_claim(axis, place, verdict)
@@ -63,10 +65,11 @@ def _draw_claim(axis: Axes, place: int, verdict: Verdict) -> None:
     """The comparisons one under another within the claim's row, and its verdict to the right."""
     weighed = [one for one in verdict.judged if one.weight is not None]
     heights = place + (np.linspace(-0.27, 0.27, len(weighed)) if len(weighed) > 1 else np.zeros(1))
+    faint = 0.5 if len(weighed) < 9 else 0.25
     for one, height in zip(weighed, heights, strict=False):
         assert one.weight is not None
         look = LOOK[one.mark]
-        axis.plot(one.weight.whole, [height] * 2, color=look["color"], linewidth=0.7, alpha=0.5)
+        axis.plot(one.weight.whole, [height] * 2, color=look["color"], linewidth=0.7, alpha=faint)
         axis.plot(one.weight.probability, height, markersize=3.2, mew=0.7, clip_on=False, **look)
     across = axis.get_yaxis_transform()
     box: dict[str, Any] = {"boxstyle": "round,pad=0.28", "fc": COLOUR[verdict.word], "ec": "none"}
