@@ -13,6 +13,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+from comrl.datasets.taskfile import StoredTask
+from comrl.ground.hashing import sha256
+
 torch.set_num_threads(1)
 settings.register_profile("bench", deadline=None, derandomize=True)
 settings.load_profile("bench")
@@ -23,6 +26,25 @@ def _keep_denormals() -> Iterator[None]:
     """Undo what a command of the suite does to the process: hypothesis tries the smallest floats too."""
     yield
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _parse_once() -> Iterator[None]:
+    """Parse a task file's bytes once a process: half of a smoke run's time goes there."""
+    from comrl.datasets import store
+
+    known: dict[str, StoredTask] = {}
+    parse = store.parse
+
+    def remembered(path: Path, image: bytes) -> StoredTask:
+        key = sha256(image)
+        if key not in known:
+            known[key] = parse(path, image)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "parse", remembered)
+        yield
 
 
 @pytest.fixture

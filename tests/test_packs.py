@@ -188,16 +188,6 @@ def test_what_is_no_pack_is_refused(pack: Path, ours: Ledger, content: bytes | s
         beside(ours, [pack])
 
 
-def test_a_card_that_names_files_elsewhere_reads_none_of_them(tmp_path: Path) -> None:
-    folder = add_run(tmp_path / "results", WIND, FOCAL, draws=2)
-    body = json.loads((folder / "run.json").read_text())
-    body["files"]["../../secret"] = "0" * 64
-    (folder / "run.json").write_text(json.dumps(body))
-    (tmp_path / "results" / "secret").write_text("secret")
-    with pytest.raises(BadInput, match=r"names '../../secret', which is not in its folder"):
-        read_ledger(tmp_path / "results")
-
-
 def test_a_flood_and_a_name_twice_are_refused_before_unpacking(
     pack: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -299,6 +299,7 @@ def kill_twice(what: str, data: Path, results: Path, seconds: float) -> None:
     drive(what, data, results)
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_points_ends_at_the_same_numbers(smoke_data: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "undisturbed", tmp_path / "killed"
     seconds = drive("run", smoke_data, whole)
