@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from support.ledgers import BLIND, DENSE, FOCAL, GOALS, ORACLE, WIND, Env, add_run, portrait
+from support.ledgers import BLIND, DENSE, FOCAL, GOALS, ORACLE, WIND, Algo, Env, add_run, portrait
 
+from comrl.benchmark.reporting.figures import style
+from comrl.benchmark.reporting.figures.curves import THE_PAPERS, headline_curves
 from comrl.benchmark.reporting.figures.protocol import environments, hyperparameters
 from comrl.benchmark.reporting.figures.returns import headline_returns, show_summary, summary
 from comrl.benchmark.reporting.figures.views import about_environments, paper
@@ -42,6 +44,22 @@ def test_their_rows_and_columns_come_after_the_papers(ledgers: dict[str, Ledger]
         assert both[: len(alone)].astype(str).equals(alone.astype(str)) and len(both) > len(alone)
     shown = show_summary(summary(ledgers["both"]))
     assert list(shown.columns) == ["algorithm", GOALS.label, WIND.label, DIRECTIONS.label, FORWARDS.label]
+
+
+def test_other_methods_have_panels_of_their_own_and_no_look_of_anothers(tmp_path: Path) -> None:
+    others = [Algo(f"other-{i}", f"other {i}", 0.3) for i in range(9)]
+    for algo in (FOCAL, BLIND, *others):
+        add_run(tmp_path, WIND, algo, draws=2)
+    ledger = read_ledger(tmp_path).select()
+    colours, looks = style.colours(ledger), (style.strokes(ledger), style.markers(ledger))
+    for look in looks:
+        assert len({(colours[label], look[label]) for label in colours}) == 1 + len(others)
+    with style.styled():
+        drawing = headline_curves(ledger)
+    assert drawing is not None
+    first, second = ({line.get_label() for line in axis.lines} for axis in drawing.axes)
+    assert "FOCAL" in first and not {algo.label for algo in others} & first
+    assert {algo.label for algo in others} | {THE_PAPERS} <= second and "FOCAL" not in second
 
 
 def test_captions_name_what_the_paper_lacks(ledgers: dict[str, Ledger]) -> None:

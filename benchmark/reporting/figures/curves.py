@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
@@ -13,6 +15,7 @@ from comrl.benchmark.reporting.figures.views import (
     by_setting,
     entries,
     headline_split,
+    in_the_paper,
     of_role,
     paper,
     return_label,
@@ -31,51 +34,72 @@ def relabeled_curves(ledger: Ledger) -> style.Drawing | None:
 
 
 def _curves(ledger: Ledger, split: str) -> style.Drawing | None:
-    """A panel per environment: the mean over seeds, every seed thinly, the yardsticks as lines."""
+    """A panel per environment for the paper's methods, and below them one each for any others, over the
+    paper's in grey: the mean over seeds, every seed thinly, the yardsticks as lines.
+    """
     groups = by_setting(entries(ledger, split=split))
-    if not any(of_role(group, "method") for group in groups.values()):
+    methods = [entry for group in groups.values() for entry in of_role(group, "method")]
+    parts = [part for part in (True, False) if any(in_the_paper(one.first) == part for one in methods)]
+    if not parts:
         return None
-    figure, axes = style.panels(len(groups), height=2.0)
-    colour = style.colours(ledger)
-    for axis, ((env, _), group) in zip(axes, groups.items(), strict=True):
-        score = group[0].first.headline
-        for entry in of_role(group, "method"):
-            curves = entry.curves(score)
-            axis.plot(curves.index, curves, color=colour[entry.label], linewidth=0.5, alpha=0.45)
-            axis.plot(curves.index, curves.mean(axis=1), color=colour[entry.label], label=entry.label)
-        for role, look in style.LINES.items():
-            for entry in of_role(group, role):
-                axis.axhline(entry.returns(score).mean(), label=entry.label, zorder=1.5, **look)
-        best = best_possible(ledger, env, score)
-        if best is not None:
-            axis.axhline(best.mean(), label="best possible", zorder=1.5, **style.BEST)
-        _cut_start(axis, group, score)
-        axis.grid(axis="y")
-        axis.set_title(group[0].setting)
-        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axis.set_xlabel("gradient steps")
-        axis.set_ylabel(return_label(group[0].first.scores[score]).replace(", ", ",\n"))
+    figure, axes = style.panels(len(groups), height=2.0, times=len(parts))
+    for axis, (part, group) in zip(axes, product(parts, groups.values()), strict=True):
+        own = [entry for entry in of_role(group, "method") if in_the_paper(entry.first) == part]
+        if own:
+            _draw(axis, ledger, group, own)
+        else:
+            axis.axis("off")
     style.legend_below(figure, axes)
     return figure
 
 
-def _cut_start(axis: Axes, group: list[Entry], score: str) -> None:
+def _draw(axis: Axes, ledger: Ledger, group: list[Entry], own: list[Entry]) -> None:
+    """One panel: its own methods in colour, and what else there is of the paper's in grey."""
+    score, first = group[0].first.headline, group[0].first
+    colour, stroke = style.colours(ledger), style.strokes(ledger)
+    for entry in of_role(group, "method"):
+        curves = entry.curves(score)
+        mean = curves.mean(axis=1)
+        if entry in own:
+            look = {"color": colour[entry.label], "linestyle": stroke[entry.label]}
+            axis.plot(curves.index, curves, linewidth=0.5, alpha=0.45, **look)
+            axis.plot(mean.index, mean, label=entry.label, **look)
+        elif in_the_paper(entry.first):
+            axis.plot(mean.index, mean, color=style.QUIET, linewidth=0.8, label=THE_PAPERS, zorder=1.6)
+    for role, look in style.LINES.items():
+        for entry in of_role(group, role):
+            axis.axhline(entry.returns(score).mean(), label=entry.label, zorder=1.5, **look)
+    best = best_possible(ledger, first.env, score)
+    if best is not None:
+        axis.axhline(best.mean(), label="best possible", zorder=1.5, **style.BEST)
+    _cut_start(axis, group, own)
+    axis.grid(axis="y")
+    axis.set_title(group[0].setting)
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axis.set_xlabel("gradient steps")
+    axis.set_ylabel(return_label(first.scores[score]).replace(", ", ",\n"))
+
+
+def _cut_start(axis: Axes, group: list[Entry], own: list[Entry]) -> None:
     """Cut off returns so far under the lower yardstick that they would flatten all that matters, but no
     method's last.
     """
+    score = group[0].first.headline
     floor = [float(entry.returns(score).mean()) for entry in of_role(group, "lower")]
     low, high = axis.get_ylim()
     if floor:
-        ends = [float(entry.curves(score).iloc[-1].min()) for entry in of_role(group, "method")]
+        ends = [float(entry.curves(score).iloc[-1].min()) for entry in own]
         deep = min([floor[0] - 1.2 * (high - floor[0]), *ends])
         axis.set_ylim(bottom=max(low, deep - 0.02 * (high - deep)))
 
 
+THE_PAPERS = "methods of the paper"
 HOW = (
-    "Bold: mean over seeds; thin: every seed; horizontal lines: the yardsticks' final return and the best "
-    "possible. Offline context of the training split, on test tasks. What lies far under the lower "
-    "yardstick is cut off. The paper's horizontal axis counts transitions copied into working buffers; "
-    "here it counts gradient steps, as the whole data set is in memory."
+    "The paper's methods first; any others in panels of their own below, over those in grey. Bold: mean over "
+    "seeds; thin: every seed; horizontal lines: the yardsticks' final return and the best possible. Offline "
+    "context of the training split, on test tasks. What lies far under the lower yardstick is cut off. The "
+    "paper's horizontal axis counts transitions copied into working buffers; here it counts gradient steps, "
+    "as the whole data set is in memory."
 )
 
 FIGURES = (

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.text import Text
 
-from comrl.benchmark.reporting.figures.views import method_labels, paper
-from comrl.benchmark.reporting.ledger import Ledger, Run
+from comrl.benchmark.reporting.figures.views import in_the_paper, method_labels, the_papers
+from comrl.benchmark.reporting.ledger import Ledger
 
 Colour = str | tuple[float, float, float, float]
 COLUMN = 3.4  # inches: one column of a paper
@@ -22,6 +22,11 @@ PAGE = 7.0  # both columns
 # Okabe and Ito's colours, told apart with any colour vision, in an order that keeps neighbours far apart
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F", "#000000")
 MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*")
+STROKES: tuple[Any, ...] = (
+    "-",
+    (0, (4, 1.2)),
+    (0, (1.5, 1)),
+)  # of the first eight methods, the next, the rest
 UPPER: dict[str, Any] = {"color": "#333333", "linestyle": (0, (5, 2)), "linewidth": 0.9}
 TOP: dict[str, Any] = {"color": "#333333", "linestyle": (0, (7, 2, 1, 2)), "linewidth": 0.9}
 LOWER: dict[str, Any] = {"color": "#888888", "linestyle": (0, (1, 1.2)), "linewidth": 1.1}
@@ -89,36 +94,39 @@ def colours(ledger: Ledger) -> dict[str, str]:
 
 def markers(ledger: Ledger) -> dict[str, str]:
     """A marker for every method in print, so that colour is never alone in telling them apart."""
-    return {label: MARKERS[i % len(MARKERS)] for label, i in _numbered(ledger).items()}
+    each = len(MARKERS)  # those that share a colour have other markers
+    return {label: MARKERS[(i + i // each) % each] for label, i in _numbered(ledger).items()}
+
+
+def strokes(ledger: Ledger) -> dict[str, Any]:
+    """A line style for every method in print: those that share a colour have other ones."""
+    last = len(STROKES) - 1
+    return {label: STROKES[min(i // len(PALETTE), last)] for label, i in _numbered(ledger).items()}
 
 
 def _numbered(ledger: Ledger) -> dict[str, int]:
-    known = list(paper()["algorithms"])
-    number = {
-        run.label: known.index(run.algo) for run in ledger.runs if run.algo in known and not _overridden(run)
-    }
+    known = the_papers()
+    number = {run.label: known.index(run.algo) for run in ledger.runs if in_the_paper(run)}
     others = [label for label in method_labels(ledger) if label not in number]
     return number | {label: len(known) + i for i, label in enumerate(others)}
 
 
-def _overridden(run: Run) -> bool:
-    return run.label != run.card.label
-
-
 def panels(
-    count: int, *, columns: int = 3, width: float = PAGE, height: float = 2.2
+    count: int, *, columns: int = 3, width: float = PAGE, height: float = 2.2, times: int = 1
 ) -> tuple[Drawing, list[Axes]]:
-    """A figure of so many panels, at most so many in a row; `height` is that of one panel."""
+    """A figure of so many panels, at most so many in a row, and so many times, each time from a new row;
+    `height` is that of one panel.
+    """
     import matplotlib.pyplot as plt
 
     across = 2 if count == 4 else min(columns, count)
     down = -(-count // across)
     full = width if across > 1 else min(width, COLUMN * 1.25)
-    figure, axes = plt.subplots(down, across, figsize=(full, height * down), squeeze=False)
-    flat = list(axes.flat)
-    for spare in flat[count:]:
+    figure, axes = plt.subplots(down * times, across, figsize=(full, height * down * times), squeeze=False)
+    blocks = axes.reshape(times, down * across)
+    for spare in blocks[:, count:].flat:
         spare.axis("off")
-    return figure, flat[:count]
+    return figure, list(blocks[:, :count].flat)
 
 
 def legend_below(figure: Drawing, axes: Sequence[Axes]) -> None:

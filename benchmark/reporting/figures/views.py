@@ -161,6 +161,16 @@ def of_role(chosen: Iterable[Entry], role: str) -> list[Entry]:
     return [entry for entry in chosen if entry.first.role == role]
 
 
+def the_papers() -> list[str]:
+    """The algorithms that the paper compares, in the order of Table 1, and then its baselines."""
+    return [*paper()["algorithms"], *paper()["baselines"]]
+
+
+def in_the_paper(run: Run) -> bool:
+    """Whether a run's algorithm is one of the paper's, with nothing overridden."""
+    return run.algo in the_papers() and run.label == run.card.label
+
+
 def top_role(chosen: Iterable[Entry]) -> str:
     """The role of the yardstick that scores 1: the top's where it was run, else the upper's."""
     return "top" if of_role(chosen, "top") else "upper"
@@ -258,7 +268,7 @@ def _rank_in(name: str, order: Iterable[str]) -> Rank:
 
 
 def _algorithm_rank(run: Run) -> tuple[int, Rank, str]:
-    return (ROLES.index(run.role), _rank_in(run.algo, paper()["algorithms"]), run.label)
+    return (ROLES.index(run.role), _rank_in(run.algo, the_papers()), run.label)
 
 
 def _rank(entry: Entry) -> tuple[Rank, Rank, tuple[int, Rank, str]]:
