@@ -1,22 +1,31 @@
-"""A figure that cannot be made is absent with its reason, the others stand; names are shown as they are."""
+"""A figure that cannot be made is absent with its reason, the others stand; names are shown as they are.
+
+A report that is killed leaves the old one.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 from support import ledgers
 from support.ledgers import BLIND, FOCAL, GOALS, ORACLE, WIND, Algo, add_run
 
 from comrl.benchmark.reporting import report, tables
-from comrl.benchmark.reporting.figures import Absent, Figure, films, style
+from comrl.benchmark.reporting.figures import Absent, Figure, embeddings, films, style
 from comrl.benchmark.reporting.ledger import Ledger, read_ledger
 from comrl.benchmark.reporting.report import write_report
 from comrl.ground.discovery import declared
 
+ROOT = Path(__file__).parent.parent
 FIGURES = [
     figure
     for figure in declared("comrl.benchmark.reporting.figures", "FIGURES")
@@ -143,3 +152,39 @@ def test_what_a_machine_lacks_is_no_fault(results: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(report, "declared", lambda package, constant: (lacking,))
     text = write_report(results, tmp_path / "report", progress=False).read_text("utf-8")
     assert "Lacking: no screen" in text and not [one for one in recwarn if "without" in str(one.message)]
+
+
+# --- a report that is killed
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from comrl.benchmark.reporting import report
+report._page = lambda *_: os.kill(os.getpid(), signal.SIGKILL)   # every table and figure is written by then
+report.write_report(Path(sys.argv[1]), Path(sys.argv[2]), progress=False)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_report_leaves_the_old_one_and_the_next_finishes(tmp_path: Path) -> None:
+    results, out = tmp_path / "results", tmp_path / "report"
+    add_run(results, WIND, FOCAL)
+    old = write_report(results, out, progress=False).read_text()
+    add_run(results, WIND, BLIND)
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(results), str(out)], cwd=ROOT, env=os.environ)
+    assert ended.returncode == -signal.SIGKILL
+    assert (out / "index.html").read_text() == old
+    new = write_report(results, out, progress=False).read_text()
+    assert BLIND.label in new and new != old
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "results"]
+    undisturbed = write_report(results, tmp_path / "elsewhere", progress=False)
+    assert undisturbed.read_text() == new
+
+
+# --- a map
+
+
+def test_a_map_of_embeddings_repeats() -> None:
+    points = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    first = embeddings.project(points)
+    assert first.shape == (60, 2) and np.array_equal(first, embeddings.project(points))

@@ -32,7 +32,7 @@ def test_the_agents_of_a_task_stand_side_by_side_and_the_first_is_the_only_ones(
     assert len({*several.seeds(3), *several.seeds(8)}) == 6 and several.seeds(3)[:1] == one.seeds(3)
 
 
-@pytest.mark.parametrize("trainer", ["stacked", "sb3"])
+@pytest.mark.parametrize("trainer", ["stacked", pytest.param("sb3", marks=pytest.mark.slow)])
 def test_the_best_agents_rollouts_are_the_data(tmp_path: Path, trainer: str) -> None:
     """At least as good as the only agent in every task, and that agent's own where it is the best."""
     env = ENV if trainer == "stacked" else "sparse-cheetah-dir"

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
-import signal
-import subprocess
-import sys
 import tomllib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +28,7 @@ from support.ledgers import (
 
 from comrl.benchmark.reporting import drawing, tables
 from comrl.benchmark.reporting.cards import PortraitCard
-from comrl.benchmark.reporting.figures import SECTIONS, Absent, Figure, films, style
+from comrl.benchmark.reporting.figures import SECTIONS, Absent, Figure, embeddings, films, style
 from comrl.benchmark.reporting.figures.data import dataset_table, show_datasets, state_maps
 from comrl.benchmark.reporting.figures.data_behaviour import returns_by_task
 from comrl.benchmark.reporting.figures.gates import gate_table, variance_against_sparsity
@@ -49,6 +46,14 @@ from comrl.ground.files import LOCK, claimed
 ROOT = Path(__file__).parent.parent
 REPORTING = ROOT / "benchmark" / "reporting"
 FIGURES = declared("comrl.benchmark.reporting.figures", "FIGURES")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_maps() -> Iterator[None]:
+    """Maps of embeddings without t-SNE, which takes half of a report's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embeddings, "project", lambda points: points[:, :2])
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +95,11 @@ def test_every_declared_table_and_figure_is_in_the_report(page: Path, subtests: 
             )
 
 
-@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
+@pytest.mark.parametrize(
+    "figure",
+    [pytest.param(figure, marks=pytest.mark.slow if figure in films.FIGURES else ()) for figure in FIGURES],
+    ids=lambda figure: figure.name,
+)
 def test_a_table_or_figure_repeats_byte_for_byte(figure: Figure, ledger: Ledger, page: Path) -> None:
     with style.styled():
         made = figure.make(ledger)
@@ -209,30 +218,6 @@ def test_a_folder_that_is_not_a_report_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="not a report"):
         write_report(tmp_path / "results", tmp_path / "thesis")
     assert (tmp_path / "thesis" / "index.html").read_text() == "years of work"
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from comrl.benchmark.reporting import report
-report._page = lambda *_: os.kill(os.getpid(), signal.SIGKILL)   # every table and figure is written by then
-report.write_report(Path(sys.argv[1]), Path(sys.argv[2]), progress=False)
-"""
-
-
-def test_a_killed_report_leaves_the_old_one_and_the_next_finishes(tmp_path: Path) -> None:
-    results, out = tmp_path / "results", tmp_path / "report"
-    add_run(results, WIND, FOCAL)
-    old = write_report(results, out, progress=False).read_text()
-    add_run(results, WIND, BLIND)
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(results), str(out)], cwd=ROOT, env=os.environ)
-    assert ended.returncode == -signal.SIGKILL
-    assert (out / "index.html").read_text() == old
-    new = write_report(results, out, progress=False).read_text()
-    assert BLIND.label in new and new != old
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "results"]
-    undisturbed = write_report(results, tmp_path / "elsewhere", progress=False)
-    assert undisturbed.read_text() == new
 
 
 def test_numbers_in_print() -> None:

@@ -96,6 +96,7 @@ def test_an_environment_variable_comes_back(monkeypatch: pytest.MonkeyPatch) -> 
     assert "COMRL_TEST" not in os.environ
 
 
+@pytest.mark.slow
 def test_a_notebooks_back_end_stays_the_notebooks(tmp_path: Path) -> None:
     """Whichever of the two imports matplotlib first; one that cannot be imported hinders nobody."""
     code = "import {first}\nimport matplotlib as mpl\nfrom comrl.benchmark.reporting import figures\n"
