@@ -42,6 +42,7 @@ def test_each_piece_is_the_command_for_one_of_each(
         str(tmp_path / "a b"),
         "--jobs",
         "2",
+        "--engine=ray",
     ]
     lines = printed(capsys, *words, *rest).splitlines()
     found = []
@@ -49,8 +50,9 @@ def test_each_piece_is_the_command_for_one_of_each(
         python, module, name, *own = shlex.split(line)
         assert (python, module, name) == (sys.executable, "-m", "comrl.benchmark.commands.cli")
         piece = parser().parse_args(own)
-        assert piece.set == ["steps=20", "eval_every=10"] and piece.threads == 1 and piece.jobs == 1
+        assert piece.set == ["steps=20", "eval_every=10"] and piece.threads == 1 and piece.jobs is None
         assert piece.results == tmp_path / "a b" and piece.data.is_absolute() and piece.preset == "smoke"
+        assert piece.engine == "local"
         found.append((*piece.env, *piece.split, *piece.algo, *piece.seeds))
     envs = ("sparse-point-robot", "point-robot-wind")
     assert found == list(itertools.product(envs, ["mixed"], ["oracle", "blind"], [4, 7]))

@@ -27,7 +27,7 @@ from comrl.envs.family import TaskFamily, families
 from comrl.ground.errors import BadInput
 from comrl.ground.files import claimed, existing
 
-EXTRAS = ("minari", "tensorboard")
+EXTRAS = ("minari", "ray", "tensorboard")
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 MEMORY = Path("/proc/meminfo")
 ROOM = 1.1  # of what is needed

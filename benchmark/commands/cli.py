@@ -16,6 +16,7 @@ from comrl.benchmark.commands import doctor, exchange, filming, jobs, packing, s
 from comrl.benchmark.commands.ending import ended
 from comrl.benchmark.commands.exploring import add_options, asked_for
 from comrl.ground.errors import BadInput, raise_all, tried
+from comrl.ground.workforce import LOCAL, Workforce
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,15 +64,15 @@ def parser() -> argparse.ArgumentParser:
 def _add_making(add: Add) -> None:
     """The commands that compute results."""
     text = "train one SAC agent per task and store its rollouts"
-    sub = add("generate-data", generate_data, text, "preset set data machine")
+    sub = add("generate-data", generate_data, text, "preset set data machine engine")
     sub.add_argument("--env", nargs="+", required=True, metavar="ENV", help="one or more environments")
     trainers = "stacked (all tasks at once, the default) or sb3 (the reference)"
     sub.add_argument("--trainer", default="stacked", help=trainers)
     text = "train and test algorithms under the identical protocol"
-    sub = add("run", run_algorithms, text, "preset set data results explore machine tensorboard")
+    sub = add("run", run_algorithms, text, "preset set data results explore machine engine tensorboard")
     sub.add_argument("--algo", nargs="+", required=True, metavar="ALGO", help="one or more algorithms")
-    text = "runs side by side, each in a process with its share of the threads (default: 1)"
-    sub.add_argument("--jobs", type=int, default=1, metavar="N", help=text)
+    text = "runs side by side, each with its share of the threads (default: 1, or what --engine ray can take)"
+    sub.add_argument("--jobs", type=int, metavar="N", help=text)
     sub.add_argument("--env", nargs="+", required=True, metavar="ENV", help="one or more environments")
     sub.add_argument("--split", nargs="+", default=["mixed"], metavar="SPLIT", help="data to train on")
     sub.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="one stack")
@@ -145,6 +146,7 @@ OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
     ),
     "explore": add_options,
     "machine": _machine,
+    "engine": jobs.add_engine,
     "quiet": telling.add_quiet,
     "tensorboard": telling.add_tensorboard,
 }
@@ -189,11 +191,13 @@ def generate_data(arguments: Arguments) -> int:
     device = prepare(_machine_of(arguments))
     overrides = parse_overrides(arguments.set, "behaviour", "data")
     how = {"preset": arguments.preset, "trainer": arguments.trainer, "device": device}
+    workforce = jobs.workforce_of(arguments, threads=1)
     raise_all(
         [error for env in arguments.env if isinstance(error := tried(partial(find_family, env)), Exception)]
     )
     return show_each(
-        partial(generate, env, arguments.data, overrides=overrides, **how) for env in arguments.env
+        partial(generate, env, arguments.data, overrides=overrides, workforce=workforce, **how)
+        for env in arguments.env
     )
 
 
@@ -217,7 +221,8 @@ def run_algorithms(arguments: Arguments) -> int:
         for split in arguments.split
         for algo in arguments.algo
     ]
-    show(_run_all(specs, arguments, arguments.jobs))
+    workforce = jobs.workforce_of(arguments, arguments.threads or 1)
+    show(_run_all(specs, arguments, arguments.jobs, workforce))
     return 0
 
 
@@ -227,11 +232,14 @@ def _machine_of(arguments: Arguments) -> Machine:
     return Machine(arguments.device, arguments.threads, arguments.precision)
 
 
-def _run_all(specs: Sequence[RunSpec], arguments: Arguments, jobs: int = 1) -> list[Row]:
+def _run_all(
+    specs: Sequence[RunSpec], arguments: Arguments, jobs: int | None, workforce: Workforce = LOCAL
+) -> list[Row]:
     """A row of every run; one that fails on the way stops no other, and is raised after the last."""
     from comrl.benchmark.training.several import run_all
 
-    rows, failures = run_all(specs, arguments.data, arguments.results, _machine_of(arguments), jobs)
+    machine = _machine_of(arguments)
+    rows, failures = run_all(specs, arguments.data, arguments.results, machine, jobs, workforce)
     if failures:
         show(rows)
     raise_all(failures)

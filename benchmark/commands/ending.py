@@ -21,14 +21,14 @@ def ended(command: Callable[[], int], *, at_once: bool) -> int:
     A fault of the program is raised, once all else is told.  at_once: interrupted, the process ends here and
     waits neither for threads that still compute nor for libraries to be torn down.
     """
-    with lasting_streams(), interruptible(), _notices_as_sentences():
+    with lasting_streams(), interruptible() as asked, _notices_as_sentences():
         try:
             code = command()
             sys.stdout.flush()
             return code
-        except KeyboardInterrupt as error:
+        except KeyboardInterrupt:
             print("\nbench: interrupted; the same command goes on where this one stopped", file=sys.stderr)
-            code = 128 + int(error.args[0] if error.args else signal.SIGINT)
+            code = 128 + (asked[0] if asked else signal.SIGINT)
             if at_once:
                 sys.stdout.flush()
                 os._exit(code)

@@ -1,4 +1,4 @@
-"""Many machines: bench jobs writes a command as independent pieces, one a line, or as a Slurm array."""
+"""Many machines: --engine, and bench jobs, which prints a command in pieces or as a Slurm array."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from comrl.ground.errors import BadInput
+from comrl.ground.workforce import Workforce, find_workforce
 
 Arguments = argparse.Namespace
 SPREAD = {"run": ("env", "split", "algo", "seeds"), "generate-data": ("env",)}
@@ -38,6 +39,18 @@ def add_commands(add: Callable[[str, Callable[[Arguments], int], str, str], argp
     sub.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND ...", help=text)
 
 
+def add_engine(sub: argparse.ArgumentParser) -> None:
+    """Let a command take --engine."""
+    text = "who does the work: local (default), processes here, or ray, the nodes of a Ray cluster"
+    sub.add_argument("--engine", default="local", help=text)
+
+
+def workforce_of(arguments: Arguments, threads: int) -> Workforce:
+    """What --engine names, where each piece takes so many threads; BadInput where it is not to be had."""
+    gpus = int(arguments.device.startswith("cuda"))
+    return find_workforce(arguments.engine, cpus=threads, gpus=gpus)
+
+
 def jobs(arguments: Arguments) -> int:
     """Check the command, and print its pieces."""
     if not arguments.slurm and (arguments.sbatch or arguments.at_once):
@@ -60,7 +73,7 @@ def pieces(words: Sequence[str]) -> Iterator[list[str]]:
     given = parser().parse_args(words)
     names = SPREAD[words[0]]
     places = [name for name in PLACES if hasattr(given, name)]
-    kept = _without(words[1:], [*names, *places, "jobs"])
+    kept = _without(words[1:], [*names, *places, "jobs", "engine"])
     where = [word for name in places for word in (f"--{name}", str(getattr(given, name).resolve()))]
     for values in itertools.product(*(getattr(given, name) for name in names)):
         own = dict(zip(names, values, strict=True))

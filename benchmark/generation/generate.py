@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -32,6 +33,7 @@ from comrl.ground.noise import derive_seed
 from comrl.ground.reading import is_there
 from comrl.ground.settings import used
 from comrl.ground.showing import bar
+from comrl.ground.workforce import LOCAL, Workforce
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "h5py")
 
@@ -55,17 +57,20 @@ class Checkpoint(NamedTuple):
 
 
 class Clock:
-    """Seconds spent on a data set, those of interrupted commands' finished blocks included."""
+    """Seconds spent on a data set, those of interrupted commands' finished blocks included.
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / COST
+    threads: of this machine; None where others did the work.
+    """
+
+    def __init__(self, folder: Path, threads: int | None) -> None:
+        self.path, self.threads = folder / COST, threads
         self.before = seconds_spent(folder) or 0.0
         self.began = time.perf_counter()
 
     def cost(self) -> dict[str, Any]:
         """What the data set has cost so far."""
         seconds = self.before + time.perf_counter() - self.began
-        return {"seconds": seconds, "threads": torch.get_num_threads()}
+        return {"seconds": seconds, "threads": self.threads}
 
     def keep(self) -> None:
         """Write it down."""
@@ -99,7 +104,14 @@ def packages() -> dict[str, str]:
 
 
 def generate(
-    env: str, data: Path, *, preset: str, overrides: dict[str, Any], trainer: str, device: torch.device
+    env: str,
+    data: Path,
+    *,
+    preset: str,
+    overrides: dict[str, Any],
+    trainer: str,
+    device: torch.device,
+    workforce: Workforce = LOCAL,
 ) -> dict[str, Any]:
     """Make what is missing of a data set, and a row that sums it up; what is there is left as it is."""
     family, protocol = find_family(env), resolve(preset, env, overrides)
@@ -124,8 +136,8 @@ def generate(
     if not complete(folder, family, task_set, birth):  # what is complete may be read-only
         with locked(folder):
             missing = missing_tasks(folder, family, task_set, birth)
-            clock = Clock(folder)
-            _fill(folder, family, protocol, birth, missing, trainer, device, clock)
+            clock = Clock(folder, None if workforce.away else torch.get_num_threads())
+            _fill(folder, family, protocol, birth, missing, trainer, device, clock, workforce)
             write_manifest(folder, family, task_set, birth, clock.cost())
     return {
         "env": env,
@@ -173,26 +185,30 @@ def _fill(
     trainer: str,
     device: torch.device,
     clock: Clock,
+    workforce: Workforce,
 ) -> None:
     """Train every block that lacks a task; on a CPU each in a process of one thread, as many as there
-    are threads.
+    are threads, or as a cluster has room for.
     """
     blocks = blocks_of(family, 1 if trainer == "sb3" else protocol.behaviour.block, missing)
     workers = torch.get_num_threads() if device.type == "cpu" else 1
+    workers = len(blocks) if workforce.away else workers
     orders = [
-        Block(family.name, folder, block, frozenset(missing), protocol, birth, trainer, device)
+        Block(family.name, folder.absolute(), block, frozenset(missing), protocol, birth, trainer, device)
         for block in blocks
     ]
     total = sum(len(block) for block in blocks) * protocol.behaviour.steps
     with bar(total, 0, f"SAC, {family.label}", tenths=True) as shown:
-        do_all(make_block, orders, workers, shown, clock.keep)
+        do_all(make_block, orders, workers, shown, clock.keep, workforce)
 
 
 def make_block(order: Block, progress: Callable[[int], object]) -> None:
     """Train one block, roll out its checkpoints, and write its missing tasks.
 
-    BadInput, once all other tasks are written, names a task whose physics diverged.
+    BadInput where this node's packages are not those of the birth; and, once all other tasks are written,
+    where the physics of a task diverged.
     """
+    _refuse_other_packages(order.birth)
     family = find_family(order.env)
     task_set, tasks, trainer = family.task_set(), order.tasks, TRAINERS[order.trainer]
     seen: list[Checkpoint] = []
@@ -219,6 +235,17 @@ def make_block(order: Block, progress: Callable[[int], object]) -> None:
         raise BadInput(
             f"the physics of {family.name} {', '.join(lost)} (seed {order.birth.seed}); all other tasks are "
             "whole; lower behaviour.lr or choose another behaviour.seed, with --set and in another folder"
+        )
+
+
+def _refuse_other_packages(birth: Birth) -> None:
+    """BadInput where data would say that they were made with other packages than they are."""
+    here = packages()
+    others = [f"{name} {here[name]}" for name, there in birth.packages.items() if here[name] != there]
+    if others:
+        raise BadInput(
+            f"{platform.node()} has {', '.join(others)}, unlike the machine that gave the command; "
+            "give every node the same packages"
         )
 
 

@@ -1,4 +1,4 @@
-"""Independent pieces of work on one thread each, here or in processes, with one progress bar for all."""
+"""Independent pieces of work on one thread each, here or elsewhere, with one progress bar for all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 
 from comrl.ground.errors import raise_all, tried
 from comrl.ground.machine import Machine, prepare
-from comrl.ground.processes import do_beside
 from comrl.ground.showing import Bar
+from comrl.ground.workforce import LOCAL, Workforce
 
 Order = TypeVar("Order")
 Work = Callable[[Order, Callable[[int], object]], None]
@@ -19,20 +19,28 @@ Work = Callable[[Order, Callable[[int], object]], None]
 
 
 def do_all(
-    work: Work[Order], orders: Sequence[Order], workers: int, bar: Bar, finished: Callable[[], None]
+    work: Work[Order],
+    orders: Sequence[Order],
+    workers: int,
+    bar: Bar,
+    finished: Callable[[], None],
+    workforce: Workforce = LOCAL,
 ) -> None:
     """Do every order on one thread, here where one worker is enough; `finished` is called after each.
 
     An order comes out the same to the last bit, however many workers and other orders there are.  One that
     fails stops no other: what went wrong is raised when all are done.
     """
-    if min(workers, len(orders)) <= 1:
+    if min(workers, len(orders)) <= 1 and not workforce.away:
         outcomes = _one_after_another(work, orders, bar, finished)
     else:
-        alone = partial(_on_one_thread, work)
-        outcomes = do_beside(
-            alone, orders, workers, heard=lambda _, units: bar.update(units), finished=finished
-        )
+        alone, done = partial(_on_one_thread, work), dict[int, int]()
+
+        def heard(_: int, said: tuple[int, int]) -> None:
+            done.update([said])
+            bar.update(sum(done.values()) - bar.n)  # back where an order was begun again
+
+        outcomes = workforce.do(alone, [*enumerate(orders)], workers, heard=heard, finished=finished)
     raise_all([outcome for outcome in outcomes if isinstance(outcome, Exception)])
 
 
@@ -50,6 +58,17 @@ def _one_after_another(
     return outcomes
 
 
-def _on_one_thread(work: Work[Order], order: Order, tell: Callable[[int], object]) -> None:
+def _on_one_thread(
+    work: Work[Order], numbered: tuple[int, Order], tell: Callable[[tuple[int, int]], object]
+) -> None:
+    """Do an order, and tell its number and how many of its units are done."""
     prepare(Machine(threads=1))
-    work(order, tell)
+    number, order = numbered
+    done = 0
+
+    def progress(units: int) -> None:
+        nonlocal done
+        done += units
+        tell((number, done))
+
+    work(order, progress)

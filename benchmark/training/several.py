@@ -1,4 +1,4 @@
-"""Several runs: one after another here, or side by side, each in a process of its own."""
+"""Several runs: one after another here, or side by side, each in a process of its own, here or elsewhere."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from comrl.benchmark.training.job import Job, prepare_job, prepare_jobs
 from comrl.benchmark.training.run import run_job
 from comrl.ground.errors import BadInput, tried
 from comrl.ground.machine import Machine, prepare
-from comrl.ground.processes import do_beside
 from comrl.ground.progress import Progress, SideBySide, tell_progress
+from comrl.ground.workforce import LOCAL, Workforce
 
 FLOAT, CACHE = 4, 2**23
 """Bytes of a number, and of a stack's widest layer beyond which its seeds are trained one after another.
@@ -24,20 +24,27 @@ FOCAL's three seeds at the paper's sizes on Cheetah-Vel, whose layer has 25 MB, 
 
 
 def run_all(
-    specs: Sequence[RunSpec], data: Path, results: Path, machine: Machine, side_by_side: int = 1
+    specs: Sequence[RunSpec],
+    data: Path,
+    results: Path,
+    machine: Machine,
+    side_by_side: int | None = None,
+    workforce: Workforce = LOCAL,
 ) -> tuple[list[Row], list[Exception]]:
     """A row of every run, and what went wrong on the way, which stops no other.
 
     All specs are checked before anything is trained: BadInput then tells of every one that is refused.
     """
-    if side_by_side < 1:
+    if side_by_side is not None and side_by_side < 1:
         raise BadInput(f"--jobs {side_by_side} must be at least 1")
     settled = zip(specs, prepare_jobs(specs, data, prepare(machine)), strict=True)
-    parts = [part for spec, job in settled for part in _parts(spec, job)]
+    parts = [part for spec, job in settled for part in _parts(spec, job, each_seed=workforce.away)]
     specs, jobs = [spec for spec, _ in parts], [job for _, job in parts]
     parts.clear()
-    if min(side_by_side, len(jobs)) > 1:
-        outcomes = _beside(specs, data, results, machine, side_by_side)
+    count = side_by_side or (len(jobs) if workforce.away else 1)
+    if workforce.away or min(count, len(jobs)) > 1:
+        share = replace(machine, threads=machine.threads or 1) if workforce.away else machine.shared_by(count)
+        outcomes = _beside(specs, data.absolute(), results.absolute(), share, count, workforce)
     else:
         taken = (jobs.pop(0) for _ in specs)  # done, a run lets go of its data
         outcomes = [
@@ -53,9 +60,11 @@ def run_all(
     return rows, failures
 
 
-def _parts(spec: RunSpec, job: Job | Exception) -> list[tuple[RunSpec, Job | Exception]]:
+def _parts(spec: RunSpec, job: Job | Exception, *, each_seed: bool) -> list[tuple[RunSpec, Job | Exception]]:
     """What is trained as one stack each, or the error that came in its place."""
-    return [(spec, job)] if isinstance(job, Exception) else [(part.spec, part) for part in stacks_of(job)]
+    if isinstance(job, Exception):
+        return [(spec, job)]
+    return [(part.spec, part) for part in (seeds_of(job) if each_seed else stacks_of(job))]
 
 
 def stacks_of(job: Job) -> list[Job]:
@@ -65,7 +74,12 @@ def stacks_of(job: Job) -> list[Job]:
     widest = max(p.shape[-1] for net in job.fresh().nets.values() for p in net.parameters())
     if job.device.type != "cpu" or len(seeds) * rows * widest * FLOAT <= CACHE:
         return [job]
-    return [replace(job, spec=job.spec.model_copy(update={"seeds": (seed,)})) for seed in seeds]
+    return seeds_of(job)
+
+
+def seeds_of(job: Job) -> list[Job]:
+    """A job of each seed: all of them are one experiment."""
+    return [replace(job, spec=job.spec.model_copy(update={"seeds": (seed,)})) for seed in job.spec.seeds]
 
 
 def _of_run(spec: RunSpec, error: Exception) -> Exception:
@@ -78,12 +92,12 @@ def _of_run(spec: RunSpec, error: Exception) -> Exception:
 
 
 def _beside(
-    specs: Sequence[RunSpec], data: Path, results: Path, machine: Machine, count: int
+    specs: Sequence[RunSpec], data: Path, results: Path, machine: Machine, count: int, workforce: Workforce
 ) -> list[Row | Exception]:
     """The outcomes in the order of the specs; every process has a line of its own to show its progress."""
-    work = partial(_run, data=data, results=results, machine=machine.shared_by(count))
+    work = partial(_run, data=data, results=results, machine=machine)
     with SideBySide() as lines:
-        return do_beside(work, specs, count, heard=lines.show)
+        return workforce.do(work, specs, count, heard=lines.show)
 
 
 def _run(

@@ -25,6 +25,10 @@ REFUSED = (
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # Lustre, some NFS
 
 
+class Owned(BadInput):
+    """Another process writes there."""
+
+
 @contextmanager
 def write_whole(path: Path) -> Iterator[Path]:
     """A name beside `path` to write under; it becomes `path`, safe on the disk, when the block ends well."""
@@ -126,7 +130,7 @@ def _lock(path: Path, wait: bool) -> int:
         except BlockingIOError:
             owner = os.read(handle, 256).decode(errors="replace") or "unknown"
             os.close(handle)
-            raise BadInput(
+            raise Owned(
                 f"{path.parent}: another process ({owner}) is writing there; wait until it ends or choose "
                 "another folder"
             ) from None

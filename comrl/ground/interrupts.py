@@ -15,22 +15,24 @@ MOMENT = 0.5  # seconds: `timeout -s INT` sends two at once, an impatient person
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt, with its number, at the first signal that asks to end.
+def interruptible() -> Iterator[list[int]]:
+    """Raise KeyboardInterrupt at the first signal that asks to end, and keep its number in the list.
 
     Later ones within a moment are the same request, those after it end the process.  A signal that whoever
     started us has had ignored stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield []
         return
     first: list[float] = []
+    asked: list[int] = []  # an exception's own number would be lost in libraries that raise it anew
 
     def end(number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if not first:
             first.append(now)
-            raise KeyboardInterrupt(number)
+            asked.append(number)
+            raise KeyboardInterrupt
         if now - first[0] > MOMENT:
             os._exit(128 + number)
 
@@ -40,7 +42,7 @@ def interruptible() -> Iterator[None]:
         if before[number] in usual:
             signal.signal(number, end)
     try:
-        yield
+        yield asked
     finally:
         for number in () if first else ENDING:  # interrupted, it goes on guarding the end of the process
             signal.signal(number, before[number])
