@@ -29,7 +29,7 @@ class Before(NamedTuple):
     state: State
 
 
-@dataclass
+@dataclass(eq=False)
 class State:
     """A stack of S runs of one algorithm: networks, optimiser, noise, and the step they have reached."""
 

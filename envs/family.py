@@ -139,7 +139,7 @@ class TaskFamily:
         return "comrl/" + "".join(word.capitalize() for word in self.name.split("-")) + "-v0"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TaskSet:
     """The tasks of a family and their split into training and test tasks."""
 

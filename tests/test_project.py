@@ -155,6 +155,24 @@ def spoken(path: Path, names: set[str]) -> Iterator[str]:
             yield from (f"line {node.lineno} names {name}; declare it as data" for name in sorted(found))
 
 
+def test_what_holds_arrays_is_equal_to_itself_alone() -> None:
+    """From Python 3.13 on, dataclasses compare field by field, and arrays have no one truth."""
+    array = re.compile(r"\b(NDArray|Array|Arrays|Tensor|DataFrame)\b")
+
+    def comparable(path: Path) -> Iterator[str]:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef):
+                marks = [ast.unparse(mark) for mark in node.decorator_list]
+                typed = [part.annotation for part in node.body if isinstance(part, ast.AnnAssign)]
+                held = [
+                    text for text in map(ast.unparse, typed) if "Callable" not in text and array.search(text)
+                ]
+                if held and any(mark.startswith("dataclass") and "eq=False" not in mark for mark in marks):
+                    yield f"{node.name} holds {held[0]}; say eq=False"
+
+    assert not offenders(SOURCES, comparable)
+
+
 def test_continuous_integration_runs_the_readmes_test_command() -> None:
     readme = (ROOT / "README.md").read_text()
     commands = re.findall(r"^(make \w+)", readme, re.MULTILINE)

@@ -34,7 +34,7 @@ APART = "train one of them again or keep it in another --results folder"
 AnyCard = TypeVar("AnyCard", bound=ResultCard)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Portrait:
     """What a data set looks like: returns, learning curves, states; small enough to keep with results."""
 

@@ -19,7 +19,7 @@ SHARED = frozenset({"sparsity_ratio"})
 """Arrays of the probe without the seeds in front."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One algorithm trained on one split of one environment, all its seeds."""
 

@@ -55,7 +55,7 @@ class Mark(NamedTuple):
     """The mean of every loss and metric since the last test, [S]; None: nothing to test in this stage."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Tests:
     """The tests on the way, each with a checkpoint behind it."""
 

@@ -21,7 +21,7 @@ from comrl.envs.rollout import Episodes, joined
 from comrl.ground.noise import Stream
 
 
-@dataclass
+@dataclass(eq=False)
 class Trials:
     """The trials of every seed side by side: of each test task as many as it has episodes in a test.
 

@@ -28,7 +28,7 @@ FORMAT = 1
 Part = TypeVar("Part", bound="DataclassInstance")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Weights:
     """What acts: the networks' tensors by name, and what they see."""
 

@@ -14,7 +14,7 @@ from comrl.benchmark.reporting.claims import Weight
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Duel:
     """Two algorithms' seeds on the same tasks, [S, T] and [S', T]; larger speaks for ours."""
 
@@ -35,7 +35,7 @@ class Duel:
         return next(n for n in range(2, 100) if comb(2 * n, n) * level >= 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bar:
     """How far each seed lies on the claim's side of a bar, [S]."""
 
@@ -53,7 +53,7 @@ class Bar:
         return next(n for n in range(2, 100) if level * 2**n >= 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Proof:
     """Whether a statement that must always hold does, seed by seed, [S]; one exception refutes it."""
 
