@@ -17,7 +17,7 @@ def test_a_curve_is_cut_where_it_begins_and_never_where_it_ends(tmp_path: Path) 
         add_run(tmp_path, GOALS, algo)
     ledger = read_ledger(tmp_path).select()
     with style.styled():
-        bottom = headline_curves(ledger).axes[0].get_ylim()[0]
+        bottom = min(axis.get_ylim()[0] for axis in headline_curves(ledger).axes)
     curves = [entry.curves(GOALS.scores[0][0]) for entry in entries(ledger, role="method")]
     assert bottom < min(curve.iloc[-1].min() for curve in curves)
     assert bottom > min(curve.min().min() for curve in curves)
