@@ -19,7 +19,8 @@ from comrl.ground.workforce import LOCAL, Workforce
 FLOAT, CACHE = 4, 2**23
 """Bytes of a number, and of a stack's widest layer beyond which its seeds are trained one after another.
 
-FOCAL's three seeds at the paper's sizes on Cheetah-Vel, whose layer has 25 MB, cost 3.1 to 3.7 times one as a stack.
+FOCAL's three seeds at the paper's sizes on Cheetah-Vel, whose layer has 25 MB, cost 3.1 to 3.7 times one as
+a stack.
 """
 
 
