@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from support.forked import usual_signals
-from support.orders import double
+from support.orders import crowd, double
 
 from comrl.benchmark.commands import jobs
 from comrl.benchmark.commands.cli import main
@@ -75,19 +75,23 @@ def test_where_no_cluster_is_reachable_a_sentence_says_how_to_start_one(
 def test_begun_again_an_order_waits_for_the_lock_of_the_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(order: Path, tell: Callable[[object], object]) -> str:
+    def write(order: Path, tell: Callable[[str], object]) -> str:
+        tell("begun")
         with locked(order):
             return "written"
 
-    attempt: Callable[..., Any] = partial(workforce._attempt, write, tmp_path, 0, None, {})
+    def outcome(again: bool) -> Any:
+        *told, (kind, content) = workforce._attempt(write, tmp_path, {}, again)
+        assert kind == "done" and all(word == ("told", "begun") for word in told)
+        return content
+
     with claimed(tmp_path / ".bench-lock"):
-        assert type(attempt(again=False)).__name__ == "BadInput"
+        assert "another process" in str(outcome(again=False))
         monkeypatch.setattr(workforce, "LEASE", 0.0)
-        assert "another process" in str(attempt(again=True))
+        assert "another process" in str(outcome(again=True))
         monkeypatch.setattr(workforce, "LEASE", 60.0)
-        owner = threading.Timer(0.5, (tmp_path / ".bench-lock").unlink)
-        owner.start()
-        assert attempt(again=True) == "written"
+        threading.Timer(0.5, (tmp_path / ".bench-lock").unlink).start()
+        assert outcome(again=True) == "written"
 
 
 def twice(work: Callable[..., Any], orders: list[Any], count: int, **told: Any) -> list[Any]:
@@ -234,7 +238,13 @@ def test_what_dies_is_tried_again_and_what_fails_is_not(cluster: Any) -> None:
     killed, failed = outcomes[2:4]
     assert isinstance(killed, BadInput) and str(killed).startswith("4 times a node or process")
     assert str(failed) == "Stubborn: this and that" and not isinstance(failed, BadInput)
-    assert sorted(told) == [0, 1, 3, 3, 3, 3, 4, 6] and len(done) == 5
+    assert sorted({*told} - {3}) == [0, 1, 4, 6] and len(done) == 5  # the killed one's words may be lost
+
+
+@pytest.mark.slow
+def test_jobs_that_tell_how_they_go_keep_their_cpus(cluster: Any, tmp_path: Path) -> None:
+    others = find_workforce("ray").do(crowd, [tmp_path] * 6, 6, heard=lambda *_: None)
+    assert 1 <= max(others) <= 2, others
 
 
 @pytest.mark.slow

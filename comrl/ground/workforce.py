@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from comrl.ground.discovery import suggestion
@@ -23,7 +24,7 @@ from comrl.ground.processes import Order, Result, Tell, Work, do_beside
 
 TRIES = 4  # of an order whose node or process dies
 LEASE = 180.0  # seconds; NFS keeps a dead client's locks for 90, where the server has no other lease
-INTERVAL = 0.2  # seconds between two looks at what was told
+INTERVAL = 0.2  # seconds that one waits for a word
 PATIENCE = 10.0  # seconds that cancelled orders have to end
 PREFIX = "COMRL_"  # of the variables that orders elsewhere get from here
 RAY = "ray"
@@ -72,46 +73,52 @@ def do_on_nodes(
     outcomes: dict[int, Result | Exception] = {}
     waiting, tries, lines = deque(range(len(orders))), Counter[int](), dict[int, int]()
     with _connected(cpus, gpus) as ray, _under_way(ray) as running:
-        told, variables = _queue_here(ray), {k: v for k, v in os.environ.items() if k.startswith(PREFIX)}
+        variables = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
         attempt = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_attempt)
         while len(outcomes) < len(orders):
             while waiting and len(running) < count:
                 order = waiting.popleft()
                 tries[order] += 1
-                again = tries[order] > 1
-                running[attempt.remote(work, orders[order], order, told, variables, again)] = order
-            over, _ = ray.wait([*running], timeout=INTERVAL)
-            for order, content in told.get_nowait_batch(told.qsize()):
-                heard(lines.setdefault(order, _lowest_but(lines)), content)
-            for reference in over:
-                order = running.pop(reference)
-                outcome = _outcome_of(ray, reference)
-                if outcome is None and tries[order] < TRIES:
+                running[attempt.remote(work, orders[order], variables, tries[order] > 1)] = order
+            for line, order in _speaking(ray, running):
+                kind, content = _word_of(ray, line)
+                if kind == "told":
+                    heard(lines.setdefault(order, _lowest_but(lines)), content)
+                    continue
+                del running[line]
+                if kind == "died" and tries[order] < TRIES:
                     _notice(f"job {order + 1} of {len(orders)}", tries[order])
                     waiting.append(order)
                     continue
-                outcomes[order] = _death() if outcome is None else outcome[0]
+                outcomes[order] = content
                 lines.pop(order, None)
                 finished()
     return [outcomes[order] for order in range(len(orders))]
 
 
 def _attempt(
-    work: Work[Order, Result],
-    order: Order,
-    number: int,
-    told: Any,
-    variables: dict[str, str],
-    again: bool,
-) -> Result | Exception:
-    """Do one order on a node; begun again, it waits for locks that a dead node still has."""
+    work: Work[Order, Result], order: Order, variables: dict[str, str], again: bool
+) -> Iterator[tuple[str, Any]]:
+    """Do one order on a node, and yield what it tells and then what came of it.
+
+    Nothing here waits for an answer of Ray's: it would meanwhile give the CPU to another order.  Begun again,
+    it waits for locks that a dead node still has.
+    """
     os.environ.update(variables)
+    words = SimpleQueue[tuple[str, Any]]()
     until = time.monotonic() + (LEASE if again else 0)
 
     def tell(content: Any) -> None:
-        told.put((number, content))
+        words.put(("told", content))
 
-    return tried(partial(_patiently, work, order, tell, until))
+    def do() -> None:
+        words.put(("done", tried(partial(_patiently, work, order, tell, until))))
+
+    threading.Thread(target=do, daemon=True).start()
+    kind = "told"
+    while kind == "told":
+        kind, content = words.get()
+        yield kind, content
 
 
 def _patiently(work: Work[Order, Result], order: Order, tell: Tell, until: float) -> Result:
@@ -178,38 +185,39 @@ def _refuse_small(ray: Any, cpus: int, gpus: int) -> None:
         )
 
 
-def _queue_here(ray: Any) -> Any:
-    """What orders tell, kept on this node: it dies with no other."""
-    from ray.util.queue import Queue
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
-
-
 @contextmanager
 def _under_way(ray: Any) -> Iterator[dict[Any, int]]:
-    """The orders under way; what is left of them afterwards is ended, and waited for."""
+    """The orders under way, by the lines to them; what is left afterwards is ended, and waited for."""
     running: dict[Any, int] = {}
     try:
         yield running
     finally:
-        for reference in running:
-            ray.cancel(reference, force=True)
-        if running:
-            ray.wait([*running], num_returns=len(running), timeout=PATIENCE)
+        for line in running:
+            ray.cancel(line, force=True)
+        until = time.monotonic() + PATIENCE
+        while running and time.monotonic() < until:
+            for line, _ in _speaking(ray, running):
+                if _word_of(ray, line)[0] != "told":
+                    del running[line]
 
 
-def _outcome_of(ray: Any, reference: Any) -> tuple[Any] | None:
-    """What came of an order that is over; None where its node or process died."""
-    deaths = ray.exceptions
+def _speaking(ray: Any, running: dict[Any, int]) -> list[tuple[Any, int]]:
+    """One that says something or died, once there is any within a moment."""
+    lines, _ = ray.wait([*running], timeout=INTERVAL)
+    return [(line, running[line]) for line in lines]
+
+
+def _word_of(ray: Any, line: Any) -> tuple[str, Any]:
+    """What an order says: what it tells, what came of it, or that its node or process died."""
+    errors = ray.exceptions
     try:
-        return (ray.get(reference),)
-    except (deaths.NodeDiedError, deaths.WorkerCrashedError, deaths.OutOfMemoryError):
-        return None
-    except deaths.RayError as error:
+        word: tuple[str, Any] = ray.get(next(line))
+        return word
+    except (errors.NodeDiedError, errors.WorkerCrashedError, errors.OutOfMemoryError):
+        return "died", _death()
+    except errors.RayError as error:
         lacking = re.search(r"No module named '\S+'", str(error))
-        return (_elsewhere(lacking[0]) if lacking else kept(error),)
+        return "done", _elsewhere(lacking[0]) if lacking else kept(error)
 
 
 def _notice(what: str, tries: int) -> None:

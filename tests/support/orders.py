@@ -40,6 +40,18 @@ def stay(order: Path, tell: Callable[[str], object]) -> None:
     time.sleep(120)
 
 
+def crowd(folder: Path, tell: Callable[[int], object]) -> int:
+    """Stay for a second and tell all the while; the most that were here at once."""
+    own, most = folder / str(time.monotonic_ns()), 0
+    own.touch()
+    for _ in range(20):
+        most = max(most, len(list(folder.iterdir())))
+        tell(most)
+        time.sleep(0.05)
+    own.unlink()
+    return most
+
+
 def command(folder: Path, how: str) -> int:
     """Have two of four orders begun while the folder is ours; then wait, or fail."""
     begun: list[str] = []
