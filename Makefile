@@ -9,7 +9,7 @@ minor := $(if $(filter 3.%,$(version)),$(patsubst 3.%,%,$(version)),0)
 fresh := .venv/.python-$(version)
 bin := .venv/bin
 
-.PHONY: help demo test lint format docs install
+.PHONY: help demo test lint format docs notebooks install
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -30,11 +30,18 @@ format: install  ## let ruff rewrite the files
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
 
-docs: install  ## the documentation as a site in site/; read it with python3 -m http.server -d site
-	$(bin)/python -m pip install -q -c constraints.txt -e '.[docs]'
+docs: .venv/.docs  ## the documentation as a site in site/; read it with python3 -m http.server -d site
 	NO_MKDOCS_2_WARNING=1 $(bin)/python -m mkdocs build --strict
 
+notebooks: .venv/.docs  ## execute the notebooks of docs/ again, in place
+	PATH="$(abspath $(bin)):$$PATH" $(bin)/python -m jupyter nbconvert --to notebook --inplace --execute \
+	    --ExecutePreprocessor.record_timing=False docs/notebooks/*.ipynb
+
 install: .venv/.installed  ## make .venv with the tested versions
+
+.venv/.docs: .venv/.installed
+	$(bin)/python -m pip install -q -c constraints.txt -e '.[docs]'
+	@touch $@
 
 .venv/.installed: .venv/.torch pyproject.toml
 	$(bin)/python -m pip install -c constraints.txt -e '.[dev]'

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from support.commands import check_names
 from support.runs import evidence
 
 import comrl.algorithms.algorithm
@@ -29,7 +30,7 @@ import comrl.envs.family
 from comrl.algorithms.belief import Belief
 from comrl.benchmark import protocol
 from comrl.benchmark.commands.cli import main, parser
-from comrl.benchmark.protocol import configured, parse_overrides, part_settings, resolve, split_overrides
+from comrl.benchmark.protocol import part_settings
 from comrl.benchmark.reporting import report
 from comrl.benchmark.reporting.claims.rules import verdicts
 from comrl.benchmark.reporting.ledger import read_ledger
@@ -109,26 +110,6 @@ def test_commands_can_be_given(
             targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
             for words in commands(page, "make"):
                 assert {word for word in words if "=" not in word} <= targets
-
-
-def check_names(given: dict[str, object], command: str) -> None:
-    """Every name of a command is declared and every setting exists; BadInput otherwise."""
-    sections = ("behaviour", "data") if command == "generate-data" else ("training",)
-    overrides = parse_overrides(given.get("set") or [], *sections)
-    shared, own = split_overrides(overrides)
-    preset, envs = str(given.get("preset") or "lite"), given.get("env") or []
-    for env in [envs] if isinstance(envs, str) else envs:  # type: ignore[attr-defined]
-        family = comrl.envs.family.find_family(env)
-        resolve(preset, env, shared)
-        asked = given.get("split") or []
-        for split in [asked] if isinstance(asked, str) else asked:
-            comrl.datasets.splits.find_split(split, family)
-        for rule in given.get("explore") or []:  # type: ignore[attr-defined]
-            explore.find_rule(rule)
-        algos = given.get("algo") or []
-        for algo in [algos] if isinstance(algos, str) else algos:  # type: ignore[attr-defined]
-            configured(comrl.algorithms.algorithm.find_algorithm(algo), preset, env, own)
-    assert not own or given.get("algo")
 
 
 def test_the_readme_and_the_quickstart_have_commands() -> None:
