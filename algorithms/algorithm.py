@@ -126,9 +126,8 @@ class TaskLoss(Protocol):
 class Control(Protocol):
     """A task-conditioned actor-critic learner.
 
-    It may have three methods more: `epsilons() -> {network: eps}`, Adam's epsilons where they are not the
-    usual ones; `lifetimes() -> {network: steps}`, after which networks stand still though the training goes
-    on; and `doubts(means) -> [sentence]`, what its metrics' means over a training say against that.
+    It may have two methods more: `epsilons() -> {network: eps}`, Adam's epsilons where they are not the usual
+    ones, and `doubts(means) -> [sentence]`, what its metrics' means over a training say against that.
     """
 
     @property

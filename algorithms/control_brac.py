@@ -21,7 +21,7 @@ from comrl.algorithms.policy import Sampled, clamp_through, split_head
 from comrl.algorithms.stack import StackedMLP
 from comrl.datasets.transitions import Rows
 from comrl.ground.noise import Stream
-from comrl.ground.settings import NonNegative, Number, Positive, Rate, Whole, setting
+from comrl.ground.settings import NonNegative, Number, Positive, Rate, setting
 
 Head = tuple[Tensor, Tensor]
 """Mean and log standard deviation before the squashing."""
@@ -113,12 +113,6 @@ class Brac:
         "dual", "estimated by a critic, or exactly from a policy fitted to the data", paper="dual"
     )
     divergence_lr: Rate = setting(1e-4, "Adam's rate of critic or fitted policy", paper="1e-4 (Table 6)")
-    divergence_steps: Whole = setting(
-        2_000_000,
-        "gradient steps after which critic or fitted policy stands still",
-        paper="all",
-        before=2_000_000,
-    )
     clamp: Literal["through", "hard"] = setting(
         "through", "whether gradient passes a clamped log deviation; the authors' code: hard"
     )
@@ -159,10 +153,6 @@ class Brac:
     def epsilons(self) -> dict[str, float]:
         """Adam's epsilon where it is another than usual."""
         return {"strength": self.strength_eps} if self.strength else {}
-
-    def lifetimes(self) -> dict[str, int]:
-        """The step from which a network stands still, where it does before the training ends."""
-        return {"divergence": self.divergence_steps} if self.strength else {}
 
     def noise_width(self, space: Space) -> int:
         """One number for each of the action's; the dual has one more, that mixes it with the data's."""
@@ -206,8 +196,11 @@ class Brac:
         share = means.get("strength_at_largest", 0.0)
         if share <= DOUBTFUL:
             return []
-        remedy = "raise control.strength_max or control.target_divergence"
-        return [f"the strength stood at its largest for {share:.0%} of the training; {remedy}"]
+        return [
+            f"the strength stood at its largest for {share:.0%} of the training, and the divergence at "
+            f"{means['mean_divergence']:.2f} nats with a target of {self.target_divergence:g}; raise "
+            "control.strength_max to hold the policy nearer to the data"
+        ]
 
     def _dual(
         self, critic: StackedMLP, rows: Rows, state: Mapping[str, Tensor], drawn: Sampled, noise: Tensor

@@ -127,10 +127,6 @@ def start(
         nets |= own
         rates |= task_loss.rates()
     lifetimes = dict.fromkeys(("encoder", *rates), algorithm.encoder.steps)
-    lifetimes |= {
-        name: min(steps, training.steps)
-        for name, steps in getattr(algorithm.control, "lifetimes", dict[str, int])().items()
-    }
     if task_loss and task_loss.momentum is not None:
         nets[KEY_ENCODER] = algorithm.encoder.build(space, init)
         nets[KEY_ENCODER].load_state_dict(nets["encoder"].state_dict())

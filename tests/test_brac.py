@@ -239,23 +239,6 @@ def test_strength_follows_the_divergence_up_to_its_largest(target: float, rises:
 HERE = (0.4, -0.3)  # where the behaviour acts
 
 
-@every_estimate
-def test_the_estimate_stands_still_after_its_steps_and_all_else_goes_on(kind: str) -> None:
-    early, late = (ran(focal(divergence_steps=3), (0,), steps, **ON[kind]) for steps in (3, 8))
-    moved = {
-        name.split(".")[0]
-        for (name, before), (_, after) in zip(parameters(early), parameters(late), strict=True)
-        if not torch.equal(before, after)
-    }
-    assert "divergence" not in moved and {"policy", "critic", "strength"} <= moved
-    learns = ran(focal(), (0,), 8, **ON[kind])
-    assert any(
-        not torch.equal(still, moving)
-        for (name, still), (_, moving) in zip(parameters(early), parameters(learns), strict=True)
-        if name == "divergence"
-    )
-
-
 def one_sided_sampler() -> Sampler:
     """Actions near one point; the reward rises through it, so that critics promise more far away."""
     split = random_split(6, [200] * 6, SPACE.obs, SPACE.action)

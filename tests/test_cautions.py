@@ -62,8 +62,11 @@ def test_scores_lie_between_blind_and_the_ceiling_where_it_was_run(tmp_path: Pat
 
 def test_a_strength_at_its_largest_is_a_doubt() -> None:
     assert Brac().doubts({"strength_at_largest": 0.1}) == Brac().doubts({}) == []
-    (doubt,) = Brac().doubts({"strength_at_largest": 0.34})
-    assert doubt.startswith("the strength stood at its largest for 34% of the training; raise")
+    (doubt,) = Brac().doubts({"strength_at_largest": 0.34, "mean_divergence": 1.7})
+    assert doubt.startswith(
+        "the strength stood at its largest for 34% of the training, and the divergence at 1.70 nats with a "
+        "target of 0.05; raise control.strength_max"
+    )
     shares = []
     for largest in (1.5, 400.0):
         state = begin(find_algorithm("focal"), strength=2.0, strength_max=largest, divergence="primal")

@@ -65,13 +65,16 @@ def test_the_first_loss_that_is_no_number_is_found() -> None:
     assert progress.first_failure() == (104, "loss_b", 1)
 
 
+def refusing() -> None:
+    raise RuntimeError("no graphs on this device")
+
+
 def test_without_a_capture_it_goes_on_eagerly_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def beside(self: Engine, work: Callable[[], Tensor]) -> Tensor:
         return work()
 
     monkeypatch.setattr(Engine, "_beside", beside)
-    if torch.cuda.is_available():
-        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: 1 / 0)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", refusing)
     plain, graphed, sampler = begin(find_algorithm("focal")), begin(find_algorithm("focal")), random_sampler()
     Engine(plain, sampler).advance(6)
     with pytest.warns(UserWarning, match="focal: no CUDA graph of its step"):
@@ -108,3 +111,14 @@ def test_every_way_to_make_steps_is_timed(monkeypatch: pytest.MonkeyPatch) -> No
     last = "two runs side by side, the sum of both"
     assert ways == [*learns, rests, last, *learns, last]
     assert all(float(str(row["steps/s"])) > 0 for row in rows)
+
+
+def test_losses_of_two_precisions_are_compared_in_their_deviations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of precisions that are the same on a CPU nothing is apart; with another batch everything is."""
+    monkeypatch.setattr(speed_steps, "COMPARED", 40)
+    machine = Machine(threads=torch.get_num_threads())
+    case = speed_steps.Case("blind", "point-robot-wind", "smoke", machine)
+    assert case._apart(machine) == 0.0
+    engines = iter([case.engine(), case.engine((7, 8, 9))])
+    monkeypatch.setattr(case, "engine", lambda **_: next(engines))
+    assert case._apart(machine) > 0.1

@@ -52,7 +52,7 @@ def test_every_setting_can_be_set_and_reaches_the_id_where_it_is_read(algorithm:
 BITES = {
     "log_std_low": -0.01, "log_std_high": -1.0, "strength_max": 0.5, "smallest_variance": 5.0,
     "candidates": 1, "strength_eps": 1.0, "width": 12, "heads": 4,
-    "divergence_steps": 2, "reward_agreement": 100.0, "next_obs_agreement": 100.0,
+    "reward_agreement": 100.0, "next_obs_agreement": 100.0,
 }  # fmt: skip
 """Bounds that a few steps reach, and widths that heads divide."""
 ELSEWHERE = {  # where a shared setting acts, if not in the updates
