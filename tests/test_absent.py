@@ -41,7 +41,7 @@ def made(results: Path, name: str = "") -> Ledger:
         with style.styled():
             product = figure.make(ledger)
             if figure.kind == "figure" and product is not None:
-                style.render(product, "svg")
+                style.rendered(product, "svg")
     return ledger
 
 
@@ -66,7 +66,7 @@ def test_names_are_drawn_as_they_are(tmp_path: Path) -> None:
     ledger = made(tmp_path)
     with style.styled():
         drawing = next(figure for figure in FIGURES if figure.name == "fig4a").make(ledger)
-        style.render(drawing, "svg")
+        style.rendered(drawing, "svg")
         texts = {text.get_text(): text for text in drawing.findobj(style.Text)}
         assert not texts[DOLLARS.label].get_parse_math() and not texts["Costs $ and $x^"].get_parse_math()
         figure, axis = plt.subplots()

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.forked import NOBODY, Ended, forked, lost, state_of, usual_signals
+from support.forked import NOBODY, ROOT, Ended, forked, in_a_group, lost, state_of
 from support.fuzz import command_line
 from support.places import ENV, FILES, FOLDERS, SPOILERS, as_whole_again, build, place, readers, words
 
@@ -29,7 +29,6 @@ from comrl.benchmark.commands.cli import main
 from comrl.benchmark.reporting.ledger import read_ledger
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[1]
 SHARE = float(os.environ.get("CAMPAIGN", "1"))
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 PATIENCE = 20.0
@@ -124,18 +123,8 @@ def test_fuzzed_settings_and_arguments(root: Path) -> None:
 
 def struck(folder: Path, line: list[str], draw: np.random.Generator, longest: float) -> Ended:
     """A command in a group of its own, and at a random moment a signal to it, to all of it or to a worker."""
-    environ = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "comrl.benchmark.commands.cli", *line]
     with (folder / "said").open("w+") as said:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environ,
-            stdout=said,
-            stderr=said,
-            start_new_session=True,
-            preexec_fn=usual_signals,
-        )
+        process = in_a_group(line, folder, said, OMP_NUM_THREADS="1")
         time.sleep(float(draw.uniform(2.0, longest)))  # later than the interpreter's own start
         number = signal.Signals(
             int(draw.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]))

@@ -5,38 +5,26 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.data import put_data_set
-from support.forked import usual_signals
+from support.forked import in_a_group
 
 from comrl.benchmark.commands.cli import main
 from comrl.envs import find_family
 from comrl.ground.files import locked
 
-ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 15  # seconds; on an idle machine it takes well below one
 ENV = "sparse-point-robot"
 
 
 def started(folder: Path, *words: str) -> subprocess.Popen[bytes]:
     """A command in a process group of its own, its words on standard error in a file."""
-    command = [sys.executable, "-m", "comrl.benchmark.commands.cli", *words]
-    environ = os.environ | {"PYTHONPATH": str(ROOT)}
     with (folder / "said").open("wb") as said:
-        return subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environ,
-            stdout=said,
-            stderr=said,
-            start_new_session=True,
-            preexec_fn=usual_signals,
-        )
+        return in_a_group(words, folder, said)
 
 
 def alive(group: int) -> bool:

@@ -139,7 +139,7 @@ def _table(figure: Figure, caption: str, frame: pd.DataFrame) -> tuple[str, dict
 
 
 def _figure(figure: Figure, caption: str, drawing: style.Drawing) -> tuple[str, dict[str, bytes]]:
-    svg, png = style.render(drawing, "svg"), style.render(drawing, "png")
+    svg, png = style.rendered(drawing, "svg", "png")
     kind, content = ("svg+xml", svg) if len(svg) <= INLINE_SVG else ("png", png)
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     width = drawing.get_figwidth() / style.PAGE

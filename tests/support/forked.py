@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
 from comrl.benchmark.commands.cli import main
 
+ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
 ENOUGH = 15.0  # seconds to end in once interrupted, on a machine with much else to do
 
@@ -48,6 +50,19 @@ def usual_signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+
+
+def in_a_group(words: Sequence[str], folder: Path, said: IO[Any], **environ: str) -> subprocess.Popen[bytes]:
+    """A command that begins in a process group of its own, in a folder; all that it says goes to a file."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "comrl.benchmark.commands.cli", *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environ,
+        stdout=said,
+        stderr=said,
+        start_new_session=True,
+        preexec_fn=usual_signals,
+    )
 
 
 def forked(words: Sequence[str], patience: float, folder: Path, *, user: int | None = None) -> Ended:

@@ -24,7 +24,7 @@ from comrl.benchmark.reporting.ledger import Ledger
 from comrl.benchmark.reporting.tables import mean_std, number, once
 
 SHOWN_TASKS = 20  # [focalpp Fig. 4b]
-SHOWN_DRAWS = 20
+SHOWN_DRAWS = 10
 WIDEST = 16  # letters of a panel's name on one line
 
 

@@ -177,10 +177,14 @@ def draw_names_as_they_are(figure: Drawing) -> None:
             text.set_parse_math(False)
 
 
-def render(figure: Drawing, kind: str) -> bytes:
-    """The figure as `png` or `svg`, the same bytes every time."""
+def rendered(figure: Drawing, *kinds: str) -> list[bytes]:
+    """The figure as `png`, `svg` or both, laid out once, the same bytes every time."""
     draw_names_as_they_are(figure)
-    out = io.BytesIO()
-    metadata: dict[str, None] = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
-    figure.savefig(out, format=kind, metadata=metadata)
-    return out.getvalue()
+    found = []
+    for kind in kinds:
+        out = io.BytesIO()
+        metadata: dict[str, None] = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+        figure.savefig(out, format=kind, metadata=metadata)
+        figure.set_layout_engine("none")  # where everything lies is known now; to find it takes the longest
+        found.append(out.getvalue())
+    return found
