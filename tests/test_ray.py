@@ -35,13 +35,14 @@ from comrl.ground.workforce import Workforce, find_workforce
 ROOT = Path(__file__).resolve().parents[1]
 ENV, PATIENCE = "point-robot-wind", 300  # seconds
 RUN = ["run", "--env", ENV, "--preset", "smoke", "--engine", "ray", "--threads", "1"]
+SUITE = ["suite", "--preset", "smoke", "--env", ENV, "--engine", "ray", "--threads", "1"]
 DATA = ["generate-data", "--env", ENV, "--preset", "smoke", "--threads", "1", "--set", "block=10"]
 
 
 # --- without Ray
 
 
-@pytest.mark.parametrize("words", [[*RUN, "--algo", "blind"], [*DATA, "--engine", "ray"]])
+@pytest.mark.parametrize("words", [[*RUN, "--algo", "blind"], [*DATA, "--engine", "ray"], SUITE])
 def test_where_ray_is_missing_a_sentence_says_how_to_install_it(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

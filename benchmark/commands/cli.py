@@ -71,8 +71,7 @@ def _add_making(add: Add) -> None:
     text = "train and test algorithms under the identical protocol"
     sub = add("run", run_algorithms, text, "preset set data results explore machine engine tensorboard")
     sub.add_argument("--algo", nargs="+", required=True, metavar="ALGO", help="one or more algorithms")
-    text = "runs side by side, each with its share of the threads (default: 1, or what --engine ray can take)"
-    sub.add_argument("--jobs", type=int, metavar="N", help=text)
+    jobs.add_side_by_side(sub)
     sub.add_argument("--env", nargs="+", required=True, metavar="ENV", help="one or more environments")
     sub.add_argument("--split", nargs="+", default=["mixed"], metavar="SPLIT", help="data to train on")
     sub.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="one stack")

@@ -45,6 +45,12 @@ def add_engine(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--engine", default="local", help=text)
 
 
+def add_side_by_side(sub: argparse.ArgumentParser) -> None:
+    """Let a command that trains take --jobs."""
+    text = "runs side by side, each with its share of the threads (default: 1, or what --engine ray can take)"
+    sub.add_argument("--jobs", type=int, metavar="N", help=text)
+
+
 def workforce_of(arguments: Arguments, threads: int) -> Workforce:
     """What --engine names, where each piece takes so many threads; BadInput where it is not to be had."""
     gpus = int(arguments.device.startswith("cuda"))

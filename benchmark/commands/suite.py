@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from comrl.benchmark.commands.jobs import add_side_by_side, workforce_of
 from comrl.ground.errors import raise_all, tried
 
 if TYPE_CHECKING:
@@ -19,10 +20,9 @@ Arguments = argparse.Namespace
 def add_commands(add: Callable[[str, Callable[[Arguments], int], str, str], argparse.ArgumentParser]) -> None:
     """Let the command line take it."""
     text = "make everything behind the report: data, runs and tests; what is there is skipped"
-    sub = add("suite", suite, text, "preset data results machine")
+    sub = add("suite", suite, text, "preset data results machine engine")
     sub.add_argument("--env", nargs="+", default=[], metavar="ENV", help="only these environments")
-    text = "runs side by side, each in a process with its share of the threads (default: 1)"
-    sub.add_argument("--jobs", type=int, default=1, metavar="N", help=text)
+    add_side_by_side(sub)
     sub.add_argument("--plan", action="store_true", help="print what is done and what remains, and stop")
 
 
@@ -31,9 +31,10 @@ def suite(arguments: Arguments) -> int:
     from comrl.benchmark.commands.cli import show
     from comrl.benchmark.training.planning import plan
 
+    workforce_of(arguments, threads=1)  # what is not to be had is refused before anything is made
     places = plan(arguments.preset, arguments.data, arguments.results, arguments.env)
     show([_row(place) for place in places])
-    print(f"\n{_summary(places, arguments.jobs)}")
+    print(f"\n{_summary(places, arguments.jobs or 1)}")
     left = [place for place in places if not place.done]
     if arguments.plan:
         return 0
@@ -62,11 +63,13 @@ def _make(place: Place, arguments: Arguments) -> list[Exception]:
     data, results, preset = arguments.data, arguments.results, arguments.preset
     device = prepare(machine)
     how = {"preset": preset, "overrides": {}, "trainer": "stacked", "device": device}
+    how |= {"workforce": workforce_of(arguments, threads=1)}
     made = tried(partial(generate, place.env, data, **how))
     if isinstance(made, Exception):
         return [made]
     specs = specs_of(place.group, place.env, place.split, preset)
-    rows, failures = run_all(specs, data, results, machine, arguments.jobs)
+    workforce = workforce_of(arguments, arguments.threads or 1)
+    rows, failures = run_all(specs, data, results, machine, arguments.jobs, workforce)
     show(rows)
     lacking = [each for part in again(place, data, results, preset).parts for each in part.untested]
     outcomes = [tried(partial(test_folder, path, data, device, test, None)) for path, test in lacking]
