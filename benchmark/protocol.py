@@ -107,11 +107,12 @@ def layers(
     """The tables that hold for an environment, the last on top; BadInput where there is no such preset.
 
     They are the preset's (and before it those of the preset it extends), its groups', its environment's, the
-    family's own and the algorithm's own.  A group that names splits holds for training on these alone.
+    family's own and the algorithm's own.  A group that names splits holds for training on these alone, one
+    that names algorithms for these alone.
     """
     if preset not in presets():
         raise BadInput(f"unknown preset {preset!r}; {suggestion(preset, presets())}")
-    found = _of_the_file(preset, env, split)
+    found = _of_the_file(preset, env, split, algorithm.name if algorithm else None)
     family = {family.name: family for family in families()}.get(env)
     if family is not None:
         found.append((f"{env} itself", family.presets.get(preset, {})))
@@ -120,13 +121,14 @@ def layers(
     return [(origin, tables) for origin, tables in found if tables]
 
 
-def _of_the_file(preset: str, env: str, split: str | None) -> list[Layer]:
+def _of_the_file(preset: str, env: str, split: str | None, algo: str | None) -> list[Layer]:
     """The layers of a preset's file, above those of the preset that it extends."""
     body = presets()[preset]
-    below = _of_the_file(body["extends"], env, split) if "extends" in body else []
+    below = _of_the_file(body["extends"], env, split, algo) if "extends" in body else []
     own: list[Layer] = [(f"preset {preset}", {key: body.get(key, {}) for key in (*SECTIONS, "parts")})]
     for name, group in body.get("groups", {}).items():
-        if env in group["environments"] and split in group.get("splits", [split]):
+        here = env in group["environments"] and split in group.get("splits", [split])
+        if here and algo in group.get("algorithms", [algo]):
             own.append((f"{preset}, group {name}", group))
     return [*below, *own, (f"{preset}, {env}", body.get("env", {}).get(env, {}))]
 

@@ -60,6 +60,29 @@ def test_every_preset_resolves_for_every_family(env: str, subtests: pytest.Subte
             assert DEFAULT_PRESET in presets()
 
 
+def test_a_group_that_names_algorithms_holds_what_is_their_own() -> None:
+    """Control is everybody's, and so is what is no part of an algorithm."""
+    groups = [group for body in presets().values() for group in body.get("groups", {}).values()]
+    named = [group for group in groups if "algorithms" in group]
+    assert named
+    for group in named:
+        assert group.keys() == {"environments", "splits", "algorithms", "parts"}
+        for algorithm in map(find_algorithm, group["algorithms"]):
+            shared = {
+                type(algorithm.control).__name__,
+                type(getattr(algorithm.control, "sac", None)).__name__,
+            }
+            assert type(algorithm.encoder).__name__ in group["parts"] and not shared & group["parts"].keys()
+
+
+def test_a_group_that_names_algorithms_holds_for_these_on_its_splits() -> None:
+    def steps(algo: str, split: str | None) -> int:
+        return configured(find_algorithm(algo), "lite", "sparse-point-robot", split=split).encoder.steps
+
+    assert steps("focal", "mixed") < steps("focal", "relabeled") == steps("focal", None)
+    assert steps("unicorn-sup", "mixed") == steps("unicorn-sup", "relabeled") == steps("focal", "relabeled")
+
+
 @pytest.mark.parametrize("env", ["sparse-point-robot", "point-robot-wind"])
 def test_the_paper_preset_is_table_6(env: str) -> None:
     focalpp = configured(find_algorithm("focalpp"), "paper", env)
