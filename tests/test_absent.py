@@ -72,7 +72,7 @@ def test_names_are_drawn_as_they_are(tmp_path: Path) -> None:
         figure, axis = plt.subplots()
         axis.set_yscale("log")
         axis.set_ylim(1, 1000)
-        style.render(figure, "svg")
+        style.rendered(figure, "svg")
         assert axis.get_yticklabels()[0].get_parse_math()
 
 

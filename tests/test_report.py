@@ -109,7 +109,9 @@ def test_a_table_or_figure_repeats_byte_for_byte(figure: Figure, ledger: Ledger,
             again = made.to_csv(index=False, lineterminator="\n").encode()
             assert again == (page.parent / "tables" / f"{figure.name}.csv").read_bytes()
         else:
-            assert style.render(made, "svg") == (page.parent / "figures" / f"{figure.name}.svg").read_bytes()
+            assert style.rendered(made, "svg") == [
+                (page.parent / "figures" / f"{figure.name}.svg").read_bytes()
+            ]
 
 
 def test_a_figure_without_data_is_none(subtests: pytest.Subtests) -> None:
