@@ -9,12 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any
 
 from comrl.algorithms.algorithm import Algorithm, Training
 from comrl.algorithms.behaviour import Behaviour
+from comrl.benchmark.spec import RunSpec
 from comrl.envs.family import families
 from comrl.ground.discovery import suggestion
 from comrl.ground.errors import BadInput
@@ -34,8 +33,6 @@ from comrl.ground.settings import (
 )
 
 DEFAULT_PRESET = "lite"
-PRIOR = "prior"
-"""The exploration rule where no other is asked for."""
 
 
 @dataclass(frozen=True)
@@ -56,25 +53,6 @@ class Protocol:
     data: Rollouts
     behaviour: Behaviour
     training: Training
-
-
-class RunSpec(BaseModel):
-    """What `bench run` was asked for, one algorithm on one split of one environment."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    env: str
-    split: str
-    preset: str
-    algo: str
-    seeds: tuple[int, ...]
-    overrides: dict[str, Any]
-    context: Literal["offline", "online"] = "offline"
-    """Where test contexts come from; online adds the tests on self-collected ones to the offline test."""
-    explore: tuple[str, ...] = (PRIOR,)
-    """The rules by which these tests explore."""
-    explore_steps: int | None = None
-    """Steps that a trial explores; None: all that there are before its last episode."""
 
 
 SECTIONS: dict[str, type] = {"data": Rollouts, "behaviour": Behaviour, "training": Training}

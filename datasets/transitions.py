@@ -5,15 +5,17 @@ update consumes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from comrl.envs.family import TaskFamily
 
-Observations = TypeVar("Observations", Tensor, NDArray[np.float32], NDArray[np.float64])
+if TYPE_CHECKING:  # data are read, listed and verified without the seconds that torch takes
+    from torch import Tensor
+
+Observations = TypeVar("Observations", "Tensor", NDArray[np.float32], NDArray[np.float64])
 
 
 class Space(NamedTuple):

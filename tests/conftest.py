@@ -29,6 +29,12 @@ def _keep_denormals() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _keep_nothing_at_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Commands keep what they remember with the tests' other files."""
+    os.environ["COMRL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _parse_once() -> Iterator[None]:
     """Parse a task file's bytes once a process: half of a smoke run's time goes there."""
     from comrl.datasets import store

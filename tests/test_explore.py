@@ -20,9 +20,9 @@ from comrl.algorithms.algorithm import Space, find_algorithm
 from comrl.algorithms.learner import State, update
 from comrl.benchmark.commands import speed
 from comrl.benchmark.commands.cli import main
-from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.reporting.figures.explored import returns_by_rule, show_by_rule
 from comrl.benchmark.reporting.ledger import Ledger, merge_seeds, read_ledger
+from comrl.benchmark.spec import RunSpec
 from comrl.benchmark.training import online
 from comrl.benchmark.training import run as running
 from comrl.benchmark.training.explore import Exploration, farthest, find_rule, kept_episodes, rules

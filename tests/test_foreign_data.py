@@ -14,10 +14,10 @@ from support.data import BIRTH, checkpoints, put_data_set, qualities, small_task
 
 from comrl.benchmark.commands.cli import main
 from comrl.benchmark.generation.generate import generate
-from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.reporting.figures import data, data_behaviour
 from comrl.benchmark.reporting.ledger import read_ledger
 from comrl.benchmark.reporting.tables import Row
+from comrl.benchmark.spec import RunSpec
 from comrl.benchmark.training.run import run
 from comrl.datasets.manifest import task_file
 from comrl.datasets.store import missing_tasks, open_dataset, write_manifest, write_task

@@ -15,7 +15,7 @@ from support.logged import FAMILY, TASKS, Tasks, all_tasks, logged, put
 
 from comrl.benchmark.commands.cli import main
 from comrl.benchmark.generation.generate import generate
-from comrl.benchmark.protocol import RunSpec
+from comrl.benchmark.spec import RunSpec
 from comrl.benchmark.training.run import run
 from comrl.datasets import from_arrays
 from comrl.datasets.store import open_dataset

@@ -13,9 +13,9 @@ from support.runs import CPU, TOY, begin, toy_goals, toy_sampler
 
 from comrl.algorithms.algorithm import Algorithm, Space, algorithms, find_algorithm
 from comrl.algorithms.learner import State, update
-from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.reporting.figures.online import online_returns, show_online
 from comrl.benchmark.reporting.ledger import EPISODES, FROM_PRIOR, read_ledger
+from comrl.benchmark.spec import RunSpec
 from comrl.benchmark.training.online import evaluate_online
 from comrl.benchmark.training.run import run
 from comrl.benchmark.training.trials import Trials, from_prior, own_context

@@ -97,10 +97,10 @@ def test_a_faulty_plug_in_is_one_sentence(
 
 
 def test_a_module_of_ours_that_forgot_the_comma_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from comrl.datasets import sampler
+    from comrl.datasets import splits
 
-    monkeypatch.setattr(sampler, "SPLITS", Split("s", "s", ("expert",)), raising=False)
-    with pytest.raises(BadInput, match=r"comrl\.datasets\.sampler: SPLITS is one Split and no tuple"):
+    monkeypatch.setattr(splits, "SPLITS", Split("s", "s", ("expert",)))
+    with pytest.raises(BadInput, match=r"comrl\.datasets\.splits: SPLITS is one Split and no tuple"):
         discovery.declared("comrl.datasets", "SPLITS")
 
 

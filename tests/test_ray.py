@@ -22,8 +22,8 @@ from comrl.benchmark.commands import jobs
 from comrl.benchmark.commands.cli import main
 from comrl.benchmark.generation import generate
 from comrl.benchmark.generation.workers import do_all
-from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.reporting.ledger import read_cards
+from comrl.benchmark.spec import RunSpec
 from comrl.benchmark.training.several import run_all
 from comrl.ground import workforce
 from comrl.ground.errors import BadInput, Notice, tried

@@ -20,9 +20,10 @@ from comrl.algorithms.algorithm import Training, find_algorithm
 from comrl.algorithms.attention import Attention
 from comrl.algorithms.encoders import GaussianProduct
 from comrl.benchmark.commands.cli import main
-from comrl.benchmark.protocol import RunSpec, configured, resolve
+from comrl.benchmark.protocol import configured, resolve
 from comrl.benchmark.reporting.ledger import Run, read_ledger
 from comrl.benchmark.reporting.portrait import keep_portrait
+from comrl.benchmark.spec import RunSpec
 from comrl.benchmark.training.film import FRAMES, frames
 from comrl.benchmark.training.job import prepare_job
 from comrl.benchmark.training.run import run
@@ -237,7 +238,7 @@ import os, signal, sys, threading, time
 from pathlib import Path
 from comrl.ground.machine import Machine, prepare
 from comrl.benchmark.generation.generate import generate
-from comrl.benchmark.protocol import RunSpec
+from comrl.benchmark.spec import RunSpec
 from comrl.benchmark.training.run import run
 
 how, when, what, data, results = sys.argv[1:]

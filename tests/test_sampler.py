@@ -11,7 +11,7 @@ from scipy import stats
 from support.families import KINDS, each
 from support.runs import CPU, random_split, shared
 
-from comrl.benchmark.protocol import RunSpec
+from comrl.benchmark.spec import RunSpec
 from comrl.benchmark.training.job import Job, prepare_job
 from comrl.datasets.sampler import Sampler
 from comrl.datasets.splits import find_split, load_split, splits_of

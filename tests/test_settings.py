@@ -14,7 +14,8 @@ from support.settings import SPEC, at_smoke, every_setting, other_value, overrid
 
 from comrl.algorithms.algorithm import Algorithm, Training, algorithms
 from comrl.algorithms.learner import start, update
-from comrl.benchmark.protocol import RunSpec, configured, part_settings, resolve, run_id, with_setting
+from comrl.benchmark.protocol import configured, part_settings, resolve, run_id, with_setting
+from comrl.benchmark.spec import RunSpec
 from comrl.ground.errors import BadInput
 from comrl.ground.settings import changed, setting, settings_of, used
 

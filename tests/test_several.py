@@ -11,8 +11,8 @@ import torch
 from support.runs import CPU
 
 from comrl.benchmark.commands import cli
-from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.reporting.ledger import read_cards
+from comrl.benchmark.spec import RunSpec
 from comrl.benchmark.training.job import prepare_job
 from comrl.benchmark.training.run import claimed_seeds, run_job
 from comrl.benchmark.training.several import run_all, stacks_of

@@ -11,7 +11,6 @@ from support.runs import CPU, TOY, begin, toy_goals, toy_sampler
 
 from comrl.algorithms.algorithm import Space, find_algorithm
 from comrl.benchmark.generation.generate import generate
-from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.reporting.figures import style
 from comrl.benchmark.reporting.figures.shifted import (
     rank_of,
@@ -20,6 +19,7 @@ from comrl.benchmark.reporting.figures.shifted import (
     show_shifted,
 )
 from comrl.benchmark.reporting.ledger import read_ledger
+from comrl.benchmark.spec import RunSpec
 from comrl.benchmark.training import run as running
 from comrl.benchmark.training.shifted import relabelled
 from comrl.datasets.splits import find_split

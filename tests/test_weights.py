@@ -16,8 +16,9 @@ import comrl
 from comrl.algorithms import accelerate
 from comrl.algorithms.algorithm import algorithms
 from comrl.benchmark.commands.cli import main
-from comrl.benchmark.protocol import RunSpec, describe
+from comrl.benchmark.protocol import describe
 from comrl.benchmark.reporting.ledger import read_card, read_ledger
+from comrl.benchmark.spec import RunSpec
 from comrl.benchmark.training import job
 from comrl.benchmark.training import run as running
 from comrl.benchmark.training.weights import algorithm_of

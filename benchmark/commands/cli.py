@@ -21,8 +21,8 @@ from comrl.ground.workforce import LOCAL, Workforce
 if TYPE_CHECKING:
     import pandas as pd
 
-    from comrl.benchmark.protocol import RunSpec
     from comrl.benchmark.reporting.tables import Row
+    from comrl.benchmark.spec import RunSpec
     from comrl.ground.machine import Machine
 
 Arguments = argparse.Namespace
@@ -202,7 +202,8 @@ def generate_data(arguments: Arguments) -> int:
 
 def run_algorithms(arguments: Arguments) -> int:
     """Check everything that was asked for, then train what is not there yet."""
-    from comrl.benchmark.protocol import RunSpec, parse_overrides
+    from comrl.benchmark.protocol import parse_overrides
+    from comrl.benchmark.spec import RunSpec
 
     overrides = parse_overrides(arguments.set, "training")
     specs = [
@@ -307,8 +308,8 @@ def verify(arguments: Arguments) -> int:
 def demo(arguments: Arguments) -> int:
     """Data, runs and report of demo.toml."""
     from comrl.benchmark.generation.generate import generate
-    from comrl.benchmark.protocol import RunSpec
     from comrl.benchmark.reporting.report import write_report
+    from comrl.benchmark.spec import RunSpec
     from comrl.ground.machine import prepare
 
     plan = tomllib.loads(files("comrl.benchmark.commands").joinpath("demo.toml").read_text("utf-8"))

@@ -18,15 +18,18 @@ from comrl.datasets.verify import verify
 from comrl.envs.family import TaskFamily, families
 from comrl.ground.errors import BadInput
 from comrl.ground.reading import content_of, folders_in, names_in, reading
+from comrl.ground.remembered import Table, remembered
 
 
 def list_tables(data: Path, results: Path) -> list[tuple[str, pd.DataFrame]]:
     """A titled table each of environments, algorithms, splits, rules, data sets and runs that there are."""
+    algorithms = remembered("comrl.algorithms", "ALGORITHMS", _algorithms)
+    rules = remembered("comrl.benchmark.training", "RULES", _rules)
     return [
         ("Environments", pd.DataFrame([_environment(family) for family in families()])),
-        ("Algorithms", pd.DataFrame(_algorithms())),
+        ("Algorithms", pd.DataFrame(algorithms)),
         ("Splits", pd.DataFrame([_split(split) for split in splits()])),
-        ("Rules of exploration, --context online --explore RULE", pd.DataFrame(_rules())),
+        ("Rules of exploration, --context online --explore RULE", pd.DataFrame(rules)),
         (f"Data sets in {data}", _table(partial(data_sets, data), _data_set)),
         (f"Runs in {results}", _table(partial(folders_in, results / "runs"), _run)),
     ]
@@ -91,13 +94,13 @@ def _split(split: Split) -> Row:
     return {"split": split.name, "made of": " + ".join(split.qualities) + pooled}
 
 
-def _algorithms() -> list[Row]:
+def _algorithms() -> Table:
     from comrl.algorithms.algorithm import algorithms
 
     return [{"algorithm": one.name, "label": one.label, "role": one.role} for one in algorithms()]
 
 
-def _rules() -> list[Row]:
+def _rules() -> Table:
     from comrl.benchmark.training.explore import rules
 
     return [{"rule": one.name, "how a test task is explored": one.text} for one in rules()]

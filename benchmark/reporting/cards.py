@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import AliasChoices, Field
 
-from comrl.benchmark.protocol import RunSpec
+from comrl.benchmark.spec import RunSpec
 from comrl.datasets.cards import TaskSetCard
 from comrl.ground.cards import Card, Tree
 

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from comrl.benchmark.protocol import PRIOR
 from comrl.benchmark.reporting.cards import PortraitCard, ResultCard, RunCard
 from comrl.benchmark.reporting.folders import WEIGHTS, altered, read_files, unreadable, write_files
 from comrl.benchmark.reporting.formats import Arrays, csv_bytes, csv_table, npz_arrays, npz_bytes
 from comrl.benchmark.reporting.runs import Run as Run
 from comrl.benchmark.reporting.runs import merge_seeds as merge_seeds
+from comrl.benchmark.spec import PRIOR
 from comrl.ground.cards import Tree
 from comrl.ground.discovery import suggestion
 from comrl.ground.errors import BadInput

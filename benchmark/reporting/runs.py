@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from pydantic import JsonValue
 
-from comrl.benchmark.protocol import PRIOR, RunSpec
 from comrl.benchmark.reporting.cards import RunCard
 from comrl.benchmark.reporting.formats import Arrays
+from comrl.benchmark.spec import PRIOR, RunSpec
 from comrl.ground.errors import BadInput
 
 SHARED = frozenset({"sparsity_ratio"})

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from comrl.algorithms.learner import State
-from comrl.benchmark.protocol import PRIOR
 from comrl.benchmark.reporting.ledger import EPISODES, explored_file
+from comrl.benchmark.spec import PRIOR
 from comrl.benchmark.training.trials import Trials, from_prior
 from comrl.envs.family import Array, TaskFamily
 from comrl.ground.discovery import by_name, declared

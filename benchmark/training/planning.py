@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from comrl.benchmark.protocol import PRIOR, RunSpec, data_preset, resolve
+from comrl.benchmark.protocol import data_preset, resolve
 from comrl.benchmark.reporting.cards import PortraitCard, RunCard
 from comrl.benchmark.reporting.ledger import SHIFTED, explored_file, read_card, read_portrait_card
+from comrl.benchmark.spec import PRIOR, RunSpec
 from comrl.benchmark.suite import Group, groups, seeds_of
 from comrl.benchmark.training.job import settings_id_of
 from comrl.datasets.store import Dataset, open_dataset

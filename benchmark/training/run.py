@@ -14,12 +14,12 @@ import pandas as pd
 import torch
 
 from comrl.algorithms.learner import KEY_ENCODER, State
-from comrl.benchmark.protocol import PRIOR, RunSpec
 from comrl.benchmark.reporting.cards import Cost, RunCard
 from comrl.benchmark.reporting.folders import read_files
 from comrl.benchmark.reporting.ledger import SHIFTED, add_test, explored_tables, read_card, write_run
 from comrl.benchmark.reporting.portrait import keep_portrait
 from comrl.benchmark.reporting.tables import Row, mean_std
+from comrl.benchmark.spec import PRIOR, RunSpec
 from comrl.benchmark.training.evaluate import costs_of_a_test
 from comrl.benchmark.training.explore import Exploration
 from comrl.benchmark.training.job import Job, card, prepare_job

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from comrl.benchmark.protocol import RunSpec
 from comrl.benchmark.reporting.tables import Row
+from comrl.benchmark.spec import RunSpec
 from comrl.benchmark.training.job import Job, prepare_job, prepare_jobs
 from comrl.benchmark.training.run import run_job
 from comrl.ground.errors import BadInput, tried

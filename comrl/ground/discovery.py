@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Container, Iterable
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from comrl.ground.errors import BadInput, Notice
@@ -27,6 +29,8 @@ def declared(package: str, constant: str) -> tuple[Any, ...]:
     found: dict[str, Any] = {}
     root = importlib.import_module(package)
     for module in sorted(info.name for info in pkgutil.iter_modules(root.__path__)):
+        if not _may_declare(f"{package}.{module}", constant):
+            continue
         own = getattr(importlib.import_module(f"{package}.{module}"), constant, ())
         try:
             found |= fitting(own, constant, found)
@@ -38,6 +42,13 @@ def declared(package: str, constant: str) -> tuple[Any, ...]:
         except (Exception, SystemExit) as error:  # whatever a stranger's module does as it is imported
             _leave_out(point, error)
     return tuple(found.values())
+
+
+def _may_declare(module: str, constant: str) -> bool:
+    """Whether a module's source, where it has one, names the constant: to import the others takes seconds."""
+    spec = find_spec(module)
+    origin = Path(spec.origin) if spec and spec.has_location and spec.origin else None
+    return origin is None or origin.suffix != ".py" or constant.encode() in origin.read_bytes()
 
 
 def fitting(parts: Any, constant: str, others: Container[str]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from comrl.benchmark.protocol import PRIOR
 from comrl.benchmark.reporting.cards import PortraitCard, RunCard
 from comrl.benchmark.reporting.ledger import SHIFTED, add_test, write_portrait, write_run
+from comrl.benchmark.spec import PRIOR
 from comrl.envs.family import find_family
 
 TRAINING: dict[str, Any] = dict(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from comrl.benchmark.protocol import RunSpec
+from comrl.benchmark.spec import RunSpec
 from comrl.benchmark.training.run import run
 from comrl.envs import find_family
 from support.data import put_data_set

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, get_args, get_type_hints
 
 from comrl.algorithms.algorithm import Algorithm, algorithms, find_algorithm
-from comrl.benchmark.protocol import RunSpec, configured, part_settings, resolve
+from comrl.benchmark.protocol import configured, part_settings, resolve
+from comrl.benchmark.spec import RunSpec
 from comrl.ground.settings import Setting, settings_of
 
 SPEC = RunSpec(

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from comrl.benchmark.protocol import PRIOR
 from comrl.benchmark.reporting.cards import PortraitCard, RunCard
 from comrl.benchmark.reporting.ledger import Ledger, Portrait, Run
+from comrl.benchmark.spec import PRIOR
 
 Array = NDArray[np.float64]
 ROLES = ("method", "upper", "top", "lower")

@@ -1,0 +1,55 @@
+"""What a package declares, kept between commands: to import what stands on torch takes seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+from comrl.ground.errors import BadInput
+from comrl.ground.files import write_whole
+from comrl.ground.hashing import dumps, sha256
+
+Table = list[dict[str, str]]
+
+
+def remembered(package: str, constant: str, make: Callable[[], Table]) -> Table:
+    """The table that `make` makes of what a package declares, kept until one of the package's files changes.
+
+    Made anew where plug-ins declare parts too, or where nothing can be kept.
+    """
+    if entry_points(group=f"comrl.{constant.lower()}"):
+        return make()
+    kept, state = folder() / f"{package}.{constant}.json", _state(package)
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(kept.read_text("utf-8"))
+        if found["state"] == state:
+            return list(found["table"])
+    table = make()
+    with suppress(BadInput), write_whole(kept) as part:
+        part.write_text(json.dumps({"state": state, "table": table}), "utf-8")
+    return table
+
+
+def folder() -> Path:
+    """Where it is kept: $COMRL_CACHE, else comrl-bench in the user's cache."""
+    own = os.environ.get("COMRL_CACHE")
+    return (
+        Path(own)
+        if own
+        else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "comrl-bench"
+    )
+
+
+def _state(package: str) -> str:
+    """What changes when a file of the package does, or its place, or the interpreter."""
+    spec = find_spec(package)
+    roots: Sequence[str] = (spec and spec.submodule_search_locations) or ()
+    files = sorted(file for root in roots for file in Path(root).glob("*.py"))
+    seen = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+    return sha256(dumps([sys.version, seen]).encode())
