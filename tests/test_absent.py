@@ -111,7 +111,7 @@ ABSENT = (
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(report, "declared", lambda package, constant: ABSENT)
+    monkeypatch.setattr(report, "declared_figures", lambda: ABSENT)
     add_run(tmp_path / "results", WIND, FOCAL)
     return tmp_path / "results"
 
@@ -149,7 +149,7 @@ def test_a_full_disk_is_no_fault_of_a_figure(
 def test_what_a_machine_lacks_is_no_fault(results: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
                                           recwarn: pytest.WarningsRecorder) -> None:  # fmt: skip
     lacking = Figure("lacking", "Lacking", "figure", lambda ledger: Absent("no screen", "a screen"), "c")
-    monkeypatch.setattr(report, "declared", lambda package, constant: (lacking,))
+    monkeypatch.setattr(report, "declared_figures", lambda: (lacking,))
     text = write_report(results, tmp_path / "report", progress=False).read_text("utf-8")
     assert "Lacking: no screen" in text and not [one for one in recwarn if "without" in str(one.message)]
 

@@ -97,7 +97,7 @@ def test_their_runs_stand_beside_ours(pack: Path, ours: Ledger) -> None:
 def test_the_report_shows_them_and_says_whose_they_are(
     pack: Path, ours: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(report, "declared", lambda *group: [])  # the figures have tests of their own
+    monkeypatch.setattr(report, "declared_figures", list)  # the figures have tests of their own
     results = ours.runs[0].path.parent.parent
     out = ["--results", str(results), "--out", str(tmp_path / "report")]
     assert main(["report", *out, "--with", str(pack)]) == 0

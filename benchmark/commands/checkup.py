@@ -26,6 +26,7 @@ from comrl.benchmark.reporting.ledger import Ledger, read_ledger
 from comrl.envs.family import TaskFamily, families
 from comrl.ground.errors import BadInput
 from comrl.ground.files import claimed, existing
+from comrl.ground.machine import cores
 
 EXTRAS = ("minari", "ray", "tensorboard")
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -86,11 +87,6 @@ def surroundings(data: Path, results: Path, device: torch.device, rate: float) -
         yield f"disk of {name}", f"{_free(folder) / 1e9:.1f} GB free at {existing(folder)}"
         yield f"locks of {name}", locks(folder)
     yield "drawing", drawing()
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory() -> tuple[int, int]:

@@ -165,9 +165,8 @@ def show(rows: Sequence[Row] | pd.DataFrame, title: str = "") -> None:
         for name, column in table.items()
         if all(isinstance(cell, str) for cell in column)
     }
-    text = (
-        "(none)" if table.empty else table.to_string(index=False, justify="left", na_rep="", formatters=left)
-    )
+    how = {"index": False, "justify": "left", "na_rep": "", "formatters": left}
+    text = "(none)" if table.empty else table.to_string(**how)
     print(f"\n{title}\n{text}" if title else f"\n{text}")
 
 
@@ -264,9 +263,10 @@ def test_runs(arguments: Arguments) -> int:
 def report(arguments: Arguments) -> int:
     """Make the report and print where it is."""
     from comrl.benchmark.reporting.report import write_report
+    from comrl.ground.machine import cores
 
-    out = arguments.out or arguments.results / "report"
-    page = write_report(arguments.results, out, preset=arguments.preset, packs=arguments.packs)
+    out, preset = arguments.out or arguments.results / "report", arguments.preset
+    page = write_report(arguments.results, out, preset, packs=arguments.packs, processes=cores())
     print(f"\nreport: {page.resolve()}")
     return 0
 
@@ -310,7 +310,7 @@ def demo(arguments: Arguments) -> int:
     from comrl.benchmark.generation.generate import generate
     from comrl.benchmark.reporting.report import write_report
     from comrl.benchmark.spec import RunSpec
-    from comrl.ground.machine import prepare
+    from comrl.ground.machine import cores, prepare
 
     plan = tomllib.loads(files("comrl.benchmark.commands").joinpath("demo.toml").read_text("utf-8"))
     arguments.results = Path(plan["results"])
@@ -322,7 +322,7 @@ def demo(arguments: Arguments) -> int:
     rows = _run_all(
         [RunSpec(algo=algo, overrides={}, **asked) for algo in plan["algos"]], arguments, plan["jobs"]
     )
-    page = write_report(arguments.results, arguments.results / "report")
+    page = write_report(arguments.results, arguments.results / "report", processes=cores())
     show([made])
     show(rows)
     print(f"\nA shortened protocol: something to look at, not to compare.\nOpen {page.resolve()}")

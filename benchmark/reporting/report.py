@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from comrl.benchmark.reporting import leaderboard, tables
+from comrl.benchmark.reporting import leaderboard
 from comrl.benchmark.reporting.cautions import cautions
-from comrl.benchmark.reporting.figures import SECTIONS, Absent, Figure, style
+from comrl.benchmark.reporting.figures import SECTIONS, Absent, Figure
 from comrl.benchmark.reporting.figures.views import (
     beyond_the_paper,
     entries,
@@ -25,30 +20,18 @@ from comrl.benchmark.reporting.figures.views import (
     split_rank,
 )
 from comrl.benchmark.reporting.ledger import Ledger, read_ledger
+from comrl.benchmark.reporting.making import Made, declared_figures, make_all
 from comrl.benchmark.reporting.packs import beside
 from comrl.benchmark.suite import protocol_flags
 from comrl.envs.family import families
-from comrl.ground.discovery import declared
 from comrl.ground.errors import BadInput, Notice
 from comrl.ground.files import LOCK, claimed, require_writable, write_folder_whole
 from comrl.ground.reading import content_of, is_there, names_in
-from comrl.ground.showing import each
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 GENERATOR = "comrl-bench report"
-INLINE_SVG = 350_000  # bytes; a figure with more ink than that is shown as pixels
-
-
-@dataclass(frozen=True)
-class Made:
-    """A table or figure as the page shows it: caption, HTML, and the files that hold it."""
-
-    figure: Figure
-    caption: str
-    body: str
-    files: tuple[str, ...]
 
 
 def write_report(
@@ -57,17 +40,20 @@ def write_report(
     preset: str | None = None,
     progress: bool = True,
     packs: Sequence[Path] = (),
+    processes: int = 1,
 ) -> Path:
-    """Make the report of a results folder and packs, in place of an older one; the path of its page."""
+    """Make the report of a results folder and packs, in place of an older one; the path of its page.
+
+    processes: that draw side by side; whatever their number, the report has the same bytes.
+    """
     ledger = read_ledger(results)
     if not ledger.runs:
         raise BadInput(f"{results}: no runs yet; make some with `bench run`")
     ledger = beside(ledger.select(preset), packs)
     _refuse_foreign(out)
-    figures = _in_order(declared("comrl.benchmark.reporting.figures", "FIGURES"))
+    figures = _in_order(declared_figures())
     with claimed(out.with_name(f".{out.name}{LOCK}")), write_folder_whole(out) as part:
-        shown = each(figures, "report", "figure") if progress else figures
-        made = [_kept(figure, ledger, part) for figure in shown]
+        made = make_all(figures, ledger, part, processes, progress)
         absent = {f: body for f, body in zip(figures, made, strict=True) if not isinstance(body, Made)}
         page = _page(ledger, [body for body in made if isinstance(body, Made)], absent)
         (part / "index.html").write_text(page, encoding="utf-8")
@@ -94,57 +80,6 @@ def _refuse_foreign(out: Path) -> None:
     page = content_of(out / "index.html") or b""
     if GENERATOR not in page.decode(errors="replace")[:2000]:
         raise BadInput(f"{out}: exists and is not a report; choose another folder with --out")
-
-
-def _kept(figure: Figure, ledger: Ledger, folder: Path) -> Made | Absent | None:
-    """Make one table or figure and write its files; None where the ledger has nothing for it.
-
-    One that fails is absent with its reason, and costs no other.
-    """
-    try:
-        with style.styled():
-            made = _make(figure, ledger)
-    except Exception as error:
-        why = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Absent(f"it could not be made ({why})", f"mend {figure.make.__module__}", fault=True)
-    if made is None or isinstance(made, Absent):
-        return made
-    shown, files = made
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
-    return shown
-
-
-def _make(figure: Figure, ledger: Ledger) -> tuple[Made, dict[str, bytes]] | Absent | None:
-    """What the page shows of a table or figure, and the bytes of its files by name."""
-    product = figure.make(ledger)
-    if product is None or isinstance(product, Absent):
-        return product
-    as_files = _table if figure.kind == "table" else _figure
-    body, files = as_files(figure, figure.legend(ledger), product)
-    return Made(figure, figure.legend(ledger), body, tuple(files)), files
-
-
-def _table(figure: Figure, caption: str, frame: pd.DataFrame) -> tuple[str, dict[str, bytes]]:
-    shown = figure.show(frame) if figure.show else tables.printed(frame)
-    texts = {
-        "md": tables.markdown(shown),
-        "csv": tables.csv(frame),
-        "tex": tables.latex(shown, f"{figure.title}. {caption}", figure.name),
-    }
-    files = {f"tables/{figure.name}.{ending}": text.encode() for ending, text in texts.items()}
-    return tables.html(shown), files
-
-
-def _figure(figure: Figure, caption: str, drawing: style.Drawing) -> tuple[str, dict[str, bytes]]:
-    svg, png = style.rendered(drawing, "svg", "png")
-    kind, content = ("svg+xml", svg) if len(svg) <= INLINE_SVG else ("png", png)
-    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    width = drawing.get_figwidth() / style.PAGE
-    image = f'<img src="{source}" alt="{escape(figure.title)}" style="width: {width:.0%}">'
-    return image, {f"figures/{figure.name}.png": png, f"figures/{figure.name}.svg": svg}
 
 
 def _templates() -> Environment:

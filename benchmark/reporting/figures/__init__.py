@@ -69,6 +69,7 @@ class Figure:
     Where this machine lacks something it gives Absent, whose reason is printed.
     `show` turns a table's numbers into the cells that are printed; without it they are printed plainly.
     `note` is what the caption says of this ledger beyond `caption`, or nothing.
+    `slow` says that it takes much longer than others: it is begun first where several are made at once.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Figure:
     needs: str = "bench run"
     show: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     note: Callable[[Ledger], str] | None = None
+    slow: bool = False
 
     def legend(self, ledger: Ledger) -> str:
         """The caption, and what it says of this ledger."""

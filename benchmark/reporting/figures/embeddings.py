@@ -165,5 +165,6 @@ FIGURES = (
         note=about_environments,
         section="Task embeddings",
         needs="bench run --env {envs} --algo {algos}",
+        slow=True,
     ),
 )
