@@ -85,12 +85,12 @@ def without_rates(part: object) -> dict[str, float]:
 class DistanceMetric:
     """FOCAL's metric learning. [focal distance metric]
 
-    departs: constants are the paper's; the authors' code has eps 0.1, weight 10, the root of the pull term
+    departs: constants are FOCAL's paper's; the authors' code has weight 10, the root of the pull term
     and a mean over latent dimensions, all of which `weight`, `root` and `mean_over_dims` select.
     """
 
-    power: Count = setting(2, "power of the distance in the push term", paper="2")
-    eps: Positive = setting(0.1, "added to the distance's power, in its unit")
+    power: Count = setting(2, "power of the distance in the push term", paper="2 (FOCAL)")
+    eps: Positive = setting(0.1, "added to the distance's power, in its unit", paper="0.1 (FOCAL)")
     push: NonNegative = setting(1.0, "weight of the push term against the pull term")
     weight: NonNegative = setting(1.0, "weight of the loss", paper="1 (Table 6)")
     root: bool = setting(False, "the root of the pull term, as in the authors' code")

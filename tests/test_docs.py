@@ -266,7 +266,7 @@ def test_the_example_figures_are_in_the_report(
         if figure.name in EXAMPLE_FIGURES
     ]
     assert len(own) == len(EXAMPLE_FIGURES)
-    monkeypatch.setattr(report, "declared", lambda *group: own)  # the others have tests of their own
+    monkeypatch.setattr(report, "declared_figures", lambda: own)  # the others have tests of their own
     page = report.write_report(made.results, tmp_path / "report", progress=False).read_text()
     assert all(figure.title in page for figure in own)
     files = [f"figures/by-task.{kind}" for kind in ("png", "svg")]

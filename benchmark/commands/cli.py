@@ -73,8 +73,8 @@ def _add_making(add: Add) -> None:
     sub.add_argument("--algo", nargs="+", required=True, metavar="ALGO", help="one or more algorithms")
     jobs.add_side_by_side(sub)
     sub.add_argument("--env", nargs="+", required=True, metavar="ENV", help="one or more environments")
-    sub.add_argument("--split", nargs="+", default=["mixed"], metavar="SPLIT", help="data to train on")
-    sub.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="one stack")
+    sub.add_argument("--split", nargs="+", default=["mixed"], metavar="SPLIT", help="default: mixed")
+    sub.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
     text = "online: test policies on contexts of their own too"
     sub.add_argument("--context", choices=("offline", "online"), default="offline", help=text)
     text = "test what was trained in another way, without training it again"
@@ -122,7 +122,7 @@ def _machine(sub: argparse.ArgumentParser) -> None:
 
 
 OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
-    "preset": lambda sub: sub.add_argument("--preset", default="lite", help="paper, lite (default) or smoke"),
+    "preset": lambda sub: sub.add_argument("--preset", default="lite", help="paper, full, lite, demo, smoke"),
     "set": lambda sub: sub.add_argument(
         "--set",
         nargs="+",
