@@ -8,6 +8,8 @@ version := $(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[
 minor := $(if $(filter 3.%,$(version)),$(patsubst 3.%,%,$(version)),0)
 fresh := .venv/.python-$(version)
 bin := .venv/bin
+pip := $(bin)/python -m pip install --no-compile -c constraints.txt
+# --no-compile: what is imported is compiled then, and most never is
 
 .PHONY: help demo test lint format docs notebooks install
 .DEFAULT_GOAL := help
@@ -15,7 +17,7 @@ bin := .venv/bin
 help:  ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-demo: install  ## generate data, train FOCAL and FOCAL++, write the report
+demo: .venv/.package  ## generate data, train FOCAL and FOCAL++, write the report
 	$(bin)/bench demo
 
 test: lint  ## lint, types and tests; PYTEST='-k gym' passes other arguments to pytest
@@ -40,15 +42,19 @@ notebooks: .venv/.docs  ## execute the notebooks of docs/ again, in place
 install: .venv/.installed  ## make .venv with the tested versions
 
 .venv/.docs: .venv/.installed
-	$(bin)/python -m pip install -q -c constraints.txt -e '.[docs]'
+	$(pip) -q -e '.[docs]'
 	@touch $@
 
-.venv/.installed: .venv/.torch pyproject.toml
-	$(bin)/python -m pip install -c constraints.txt -e '.[dev]'
+.venv/.installed: .venv/.package
+	$(pip) -e '.[dev]'
+	@touch $@
+
+.venv/.package: .venv/.torch pyproject.toml
+	$(pip) -e .
 	@touch $@
 
 .venv/.torch: $(fresh) constraints.txt
-	$(bin)/python -m pip install -c constraints.txt torch
+	$(pip) torch
 	@touch $@
 
 $(fresh):

@@ -109,7 +109,7 @@ class Engine:
             graph = torch.cuda.CUDAGraph()
             for generator in self.state.noise.generators:
                 graph.register_generator_state(generator)
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # a test's thread may copy
                 self.values = self._work()
         except torch.cuda.OutOfMemoryError:
             raise

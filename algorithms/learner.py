@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -126,7 +126,7 @@ def start(
             )
         nets |= own
         rates |= task_loss.rates()
-    lifetimes = dict.fromkeys(("encoder", *rates), algorithm.encoder.steps)
+    lifetimes = dict.fromkeys(("encoder", *rates), min(algorithm.encoder.steps, training.steps))
     if task_loss and task_loss.momentum is not None:
         nets[KEY_ENCODER] = algorithm.encoder.build(space, init)
         nets[KEY_ENCODER].load_state_dict(nets["encoder"].state_dict())
@@ -136,17 +136,11 @@ def start(
     rates |= algorithm.control.rates()
     epsilons: dict[str, float] = getattr(algorithm.control, "epsilons", dict)()
     options = {name: {"eps": eps} for name, eps in epsilons.items()}
-    optimiser = adam(
-        [
-            (
-                nets[name],
-                {"lr": rate, "base": rate, "lifetime": lifetimes.get(name, training.steps)}
-                | options.get(name, {}),
-            )
-            for name, rate in rates.items()
-        ],
-        device,
-    )
+    groups = {
+        name: {"lr": rate, "base": rate, "lifetime": lifetimes.get(name, training.steps)}
+        for name, rate in rates.items()
+    }
+    optimiser = adam([(nets[name], group | options.get(name, {})) for name, group in groups.items()], device)
     noise = Stream([derive_seed(seed, "noise") for seed in seeds], device)
     tasks = torch.tensor(space.tasks, dtype=torch.long, device=device)
     state = State(algorithm, training, space, nets, optimiser, noise, tasks)
@@ -200,9 +194,7 @@ def losses(state: State, batch: MetaBatch) -> Terms:
     [focalpp Alg. 1, lines 12-21]
     """
     algorithm, nets, task_loss = state.algorithm, state.nets, state.algorithm.task_loss
-    for stage, trained in state.before:
-        batch = stage.extend(trained.nets, batch, knowing(trained, batch.task), state.noise)
-
+    batch = extended(state, batch)
     found: dict[str, Tensor] = {}
     if state.bank is None:
         each = remembered(partial(algorithm.encoder.each, nets["encoder"]))
@@ -227,6 +219,13 @@ def losses(state: State, batch: MetaBatch) -> Terms:
         {name: term for name, term in found.items() if name in minimised},
         {name: term for name, term in found.items() if name not in minimised},
     )
+
+
+def extended(state: State, batch: MetaBatch) -> MetaBatch:
+    """The batch with what the stages before make of it."""
+    for stage, trained in state.before:
+        batch = stage.extend(trained.nets, batch, knowing(trained, batch.task), state.noise)
+    return batch
 
 
 def remembered(each: Each) -> Each:
@@ -270,13 +269,31 @@ def beliefs(state: State, batch: MetaBatch, each: Each | None = None) -> tuple[B
 @torch.no_grad()
 def filled_bank(state: State, sampler: Sampler) -> Belief:
     """What the encoder, which stands still, says of contexts of every training task: [S, T, C, Z]."""
-    task = state.tasks.expand(len(state.noise.generators), -1)  # [S, T]
-    sizes, found = (state.training.context_batch, 1), []
-    for _ in range(state.training.context_bank):
-        one, other = beliefs(state, sampler.batch_of(task, state.noise, sizes))
-        found.append(together(one, other) if state.algorithm.control_sees == "both" else one)
-    mean, variance = zip(*found, strict=True)
-    return Belief(torch.stack(mean, 2), None if variance[0] is None else torch.stack(variance, 2))
+    found = [_of_each_task(state, sampler) for _ in range(state.training.context_bank)]
+    return _joined(partial(torch.stack, dim=2), found)
+
+
+def _of_each_task(state: State, sampler: Sampler) -> Belief:
+    """A belief about every training task, in their order: [S, T, Z].
+
+    Stages may mix the tasks of a batch: where there are any, batches are those of a step, M random tasks.
+    """
+    count, sizes, parts = len(state.tasks), (state.training.context_batch, 1), []
+    width = state.training.meta_batch if state.before else count
+    given = torch.arange(count, device=state.tasks.device).expand(len(state.noise.generators), -1)  # [S, T]
+    order = state.noise.uniform(count).argsort(-1) if state.before else given
+    filled = order.repeat(1, 2)[:, : -(-count // width) * width]  # the last batch is as large as the others
+    for place in filled.split(width, 1):
+        one, other = beliefs(state, extended(state, sampler.batch_of(state.tasks[place], state.noise, sizes)))
+        parts.append(together(one, other) if state.algorithm.control_sees == "both" else one)
+    back = order.argsort(-1)[..., None]  # [S, T, 1]
+    return _joined(lambda fields: torch.cat(fields, 1).take_along_dim(back, 1), parts)
+
+
+def _joined(join: Callable[[tuple[Tensor, ...]], Tensor], parts: Sequence[Belief]) -> Belief:
+    """Beliefs put together field by field."""
+    means, variances = zip(*parts, strict=True)
+    return Belief(join(means), None if variances[0] is None else join(variances))
 
 
 def place_of(task: Tensor, tasks: Tensor) -> Tensor:

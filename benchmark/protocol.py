@@ -84,13 +84,15 @@ def layers(
 ) -> list[Layer]:
     """The tables that hold for an environment, the last on top; BadInput where there is no such preset.
 
-    They are the preset's (and before it those of the preset it extends), its groups', its environment's, the
-    family's own and the algorithm's own.  A group that names splits holds for training on these alone, one
-    that names algorithms for these alone.
+    They are the preset's, its groups', its environment's, the family's own for it and the algorithm's own for
+    it; before them all of these for the preset that it extends.  A group that names splits holds for training
+    on these alone, one that names algorithms for these alone.
     """
     if preset not in presets():
         raise BadInput(f"unknown preset {preset!r}; {suggestion(preset, presets())}")
-    found = _of_the_file(preset, env, split, algorithm.name if algorithm else None)
+    below = presets()[preset].get("extends")
+    found = layers(below, env, algorithm, split) if below is not None else []
+    found += _of_the_file(preset, env, split, algorithm.name if algorithm else None)
     family = {family.name: family for family in families()}.get(env)
     if family is not None:
         found.append((f"{env} itself", family.presets.get(preset, {})))
@@ -100,15 +102,14 @@ def layers(
 
 
 def _of_the_file(preset: str, env: str, split: str | None, algo: str | None) -> list[Layer]:
-    """The layers of a preset's file, above those of the preset that it extends."""
+    """The layers of a preset's file."""
     body = presets()[preset]
-    below = _of_the_file(body["extends"], env, split, algo) if "extends" in body else []
     own: list[Layer] = [(f"preset {preset}", {key: body.get(key, {}) for key in (*SECTIONS, "parts")})]
     for name, group in body.get("groups", {}).items():
         here = env in group["environments"] and split in group.get("splits", [split])
         if here and algo in group.get("algorithms", [algo]):
             own.append((f"{preset}, group {name}", group))
-    return [*below, *own, (f"{preset}, {env}", body.get("env", {}).get(env, {}))]
+    return [*own, (f"{preset}, {env}", body.get("env", {}).get(env, {}))]
 
 
 def settled(
@@ -118,11 +119,14 @@ def settled(
     return merged([tables.get(section, {}) for _, tables in layers(preset, env, algorithm, split)])
 
 
-def resolve(preset: str, env: str, overrides: Mapping[str, Any] | None = None) -> Protocol:
+def resolve(
+    preset: str, env: str, overrides: Mapping[str, Any] | None = None, tasks: int | None = None
+) -> Protocol:
     """The preset's settings for an environment, with overrides `section.field`; BadInput names what is
     unknown.
 
-    A preset asks for no more tasks a batch than the family trains on; an override may, and is then refused.
+    A preset asks for no more tasks a batch than there are to train on; an override may, and is then refused.
+    tasks: how many there are; None: as many as the family declares.
     """
     parts = settled(preset, env, "parts")
     protocol = Protocol(
@@ -130,8 +134,9 @@ def resolve(preset: str, env: str, overrides: Mapping[str, Any] | None = None) -
         *(with_tables(_section(name, settled(preset, env, name)), parts) for name in SECTIONS),
     )
     family, training = {family.name: family for family in families()}.get(env), protocol.training
-    if family is not None and training.meta_batch > family.train_tasks:
-        protocol = replace(protocol, training=replace(training, meta_batch=family.train_tasks))
+    most = family.train_tasks if tasks is None and family is not None else tasks
+    if most is not None and training.meta_batch > most:
+        protocol = replace(protocol, training=replace(training, meta_batch=most))
     known = [one.path for one in settings_of(protocol) if "." in one.path]
     for key, value in (overrides or {}).items():
         protocol = changed(protocol, find_path(known, key, "the protocol"), value)
@@ -209,15 +214,15 @@ def split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
     return shared, {key: value for key, value in overrides.items() if key not in shared}
 
 
-def effective_overrides(algorithm: Algorithm, spec: RunSpec) -> dict[str, Any]:
+def effective_overrides(algorithm: Algorithm, spec: RunSpec, tasks: int | None = None) -> dict[str, Any]:
     """What a spec's overrides change, each by its whole path and as its field has it.
 
-    What gives a setting the value that it has anyway changes nothing and is left out.
+    What gives a setting the value that it has anyway changes nothing and is left out.  tasks: as `resolve`'s.
     """
 
     def values(overrides: Mapping[str, Any]) -> dict[str, Any]:
         shared, own = split_overrides(overrides)
-        protocol = resolve(spec.preset, spec.env, shared)
+        protocol = resolve(spec.preset, spec.env, shared, tasks)
         parts = part_settings(configured(algorithm, spec.preset, spec.env, own, spec.split))
         return {one.path: one.value for one in [*settings_of(protocol), *parts]}
 

@@ -116,6 +116,9 @@ def task_set_of(family: TaskFamily, params: ArrayLike | None, test: Sequence[int
     if array.ndim != 2 or array.shape[1] != width or len(array) < 1:
         names = ", ".join(family.param_names)
         raise BadInput(f"params have shape {array.shape} where [tasks, {width}] belong ({names})")
+    if not np.isfinite(array).all():
+        task = int(np.flatnonzero(~np.isfinite(array).all(1))[0])
+        raise BadInput(f"params of task {task} are not all finite; give the numbers that it was made with")
     if test is None and np.array_equal(array, own.params):
         return own
     everyone = tuple(range(len(array)))
@@ -123,9 +126,9 @@ def task_set_of(family: TaskFamily, params: ArrayLike | None, test: Sequence[int
         return TaskSet(family.name, 0, array, everyone, everyone)
     if test is None:
         raise BadInput(f"say which of the {len(array)} tasks are held out, as in test=[{len(array) - 1}]")
-    held_out = tuple(sorted({int(task) for task in test}))
-    if not held_out or not set(held_out) <= set(everyone):
+    if not len(test) or not all(task in everyone for task in test):
         raise BadInput(f"test tasks {list(test)}: give numbers from 0 to {len(array) - 1}")
+    held_out = tuple(sorted({int(task) for task in test}))
     train = tuple(task for task in everyone if task not in held_out)
     if not train:
         raise BadInput("every task is held out; leave some to train on")
@@ -226,7 +229,10 @@ def _lengths(
     """The lengths of episodes that fill the rows, none beyond the horizon or the world's end.  [N] -> [E]."""
     count = len(terminated)
     if LENGTHS in named:
-        lengths = np.asarray(named[LENGTHS]).astype(np.int64).ravel()
+        given = _numbers(named[LENGTHS], f"{where}: {LENGTHS}").ravel()
+        if not (given == np.floor(given)).all() or not np.isfinite(given).all():
+            raise BadInput(f"{where}: {LENGTHS} are not all whole numbers; count each episode's transitions")
+        lengths = given.astype(np.int64)
     else:
         cut = named.get(TRUNCATIONS, np.zeros(count, dtype=bool))
         ends = terminated | _flags(cut, count, where, TRUNCATIONS)

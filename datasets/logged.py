@@ -51,8 +51,10 @@ def read_params(path: Path) -> NDArray[np.float64]:
         if path.suffix == ".npy":
             return np.atleast_2d(np.load(path, allow_pickle=False)).astype(np.float64)
         text = path.read_text("utf-8").replace(",", " ").splitlines()
+        if not any(map(str.strip, text)):
+            raise ValueError("it is empty")
         return np.loadtxt(text, ndmin=2, dtype=np.float64)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, EOFError) as error:
         raise BadInput(f"{path} holds no table of numbers ({error}); write a line for each task") from None
 
 

@@ -14,7 +14,7 @@ from comrl.datasets.transitions import Transitions
 from comrl.envs.family import TaskSet
 from comrl.ground.errors import BadInput
 
-BEHAVIOURS = 11  # a test task: its own, and others from the nearest to the farthest
+BEHAVIOURS = 11  # of a test task, where there are as many: its own, and others from the nearest on
 
 
 class Pairs(NamedTuple):
@@ -25,10 +25,12 @@ class Pairs(NamedTuple):
 
 
 def behaviours_of(task: int, task_set: TaskSet) -> NDArray[np.int64]:
-    """The tasks whose agents draw a task's contexts: itself, and others evenly by rank of distance."""
+    """The tasks whose agents draw a task's contexts: itself, and others evenly by rank of distance, each
+    once.
+    """
     order = np.linalg.norm(task_set.params - task_set.params[task], axis=-1).argsort(kind="stable")
     others = order[order != task]
-    ranks = np.linspace(0, len(others) - 1, BEHAVIOURS - 1).round().astype(int)
+    ranks = np.linspace(0, len(others) - 1, min(BEHAVIOURS - 1, len(others))).round().astype(int)
     return np.concatenate([[task], others[ranks]])
 
 

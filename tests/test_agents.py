@@ -15,6 +15,7 @@ from comrl.benchmark.generation.generate import generate
 from comrl.benchmark.protocol import resolve
 from comrl.datasets.store import open_dataset
 from comrl.envs import find_family
+from comrl.ground.errors import BadInput
 
 ENV = "point-robot-wind"
 
@@ -30,6 +31,25 @@ def test_the_agents_of_a_task_stand_side_by_side_and_the_first_is_the_only_ones(
     warm = one.warmup_steps * one.worlds
     assert len(torch.unique(agents.replay.rows[:, :warm, 0], dim=0)) == 6  # no two draw the same actions
     assert len({*several.seeds(3), *several.seeds(8)}) == 6 and several.seeds(3)[:1] == one.seeds(3)
+
+
+REFUSED = [
+    (
+        {"behaviour.warmup_steps": 120},
+        "stacked",
+        "steps 120 leave agents nothing to learn after 120 random ones",
+    ),
+    ({"behaviour.first_value": "warmup"}, "sb3", "starts critics at zero .* say --set first_value=zero"),
+]
+
+
+@pytest.mark.parametrize(("changes", "trainer", "words"), REFUSED)
+def test_agents_that_would_not_be_trained_as_asked_are_refused(
+    changes: dict[str, object], trainer: str, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match=words):
+        generate(ENV, tmp_path, preset="smoke", overrides=changes, trainer=trainer, device=CPU)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("trainer", ["stacked", pytest.param("sb3", marks=pytest.mark.slow)])

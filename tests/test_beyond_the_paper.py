@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.ledgers import BLIND, DENSE, FOCAL, GOALS, ORACLE, WIND, Algo, Env, add_run, portrait
+from support.ledgers import BLIND, DENSE, FOCAL, FOCALPP, GOALS, ORACLE, WIND, Algo, Env, add_run, portrait
 
-from comrl.benchmark.reporting.figures import style
+from comrl.benchmark.reporting.figures import Figure, style
 from comrl.benchmark.reporting.figures.curves import THE_PAPERS, headline_curves
+from comrl.benchmark.reporting.figures.embeddings import variances
 from comrl.benchmark.reporting.figures.protocol import environments, hyperparameters
 from comrl.benchmark.reporting.figures.returns import headline_returns, show_summary, summary
+from comrl.benchmark.reporting.figures.shift import shifted_returns
 from comrl.benchmark.reporting.figures.views import about_environments, paper
 from comrl.benchmark.reporting.ledger import Ledger, read_ledger, write_portrait
-from comrl.benchmark.reporting.report import missing_runs
+from comrl.benchmark.reporting.report import missing_figures, missing_runs
 from comrl.envs import families
 from comrl.ground.discovery import declared
 
@@ -98,3 +102,50 @@ def test_the_page_of_environments_is_true() -> None:
         assert context == ("dense" if family.radius is None else "sparse")
         assert printed == ("yes" if family.name in paper()["environments"] else "no")
     assert not told
+
+
+def test_no_number_of_the_paper_stands_beside_another_algorithm(tmp_path: Path) -> None:
+    """Neither beside one with a setting of its own nor beside a pack's."""
+    for overrides in (None, {"encoder.width": 7}):
+        for split in ("mixed", "expert"):
+            contexts = ("expert", "random") if split == "expert" else ()
+            add_run(tmp_path, GOALS, FOCALPP, split=split, contexts=contexts, overrides=overrides, draws=2)
+    own = read_ledger(tmp_path).select()
+    theirs = [replace(run, origin="lab") for run in own.runs if not run.spec.overrides]
+    ledger = Ledger((*own.runs, *theirs), ())
+    columns = {headline_returns: "paper_mean", variances: "paper", shifted_returns: "paper_mean"}
+    for make, column in columns.items():
+        frame = make(ledger)
+        assert frame is not None and set(frame["algorithm"]) == {
+            "FOCAL++", "FOCAL++ [encoder.width=7]", "FOCAL++ [pack lab]"
+        }  # fmt: skip
+        assert set(frame["algorithm"][frame[column].notna()]) == {"FOCAL++"}
+
+
+def test_an_algorithm_that_was_run_with_other_settings_alone_is_missing(tmp_path: Path) -> None:
+    add_run(tmp_path, GOALS, FOCAL, draws=2)
+    add_run(tmp_path, GOALS, FOCALPP, overrides={"encoder.width": 7}, draws=2)
+    told = dict(missing_runs(read_ledger(tmp_path).select()))
+    (command,) = (command for what, command in told.items() if what.startswith(f"{GOALS.name}, mixed"))
+    algos = command.partition("--algo ")[2].partition(" --")[0].split()
+    assert "focalpp" in algos and "focal" not in algos
+
+
+def test_commands_add_to_the_ledger_that_lacks_something(tmp_path: Path) -> None:
+    """With its preset, what was changed of it, and the suite's seeds."""
+    add_run(tmp_path, GOALS, FOCAL, preset="smoke", overrides={"training.steps": 50}, draws=2)
+    ledger = read_ledger(tmp_path).select()
+    flags = " --seeds 0 1 --preset smoke --set training.steps=50"
+    for _, command in missing_runs(ledger):
+        assert re.fullmatch(rf"bench run --env \S+ --split \S+ --algo [\w -]+{flags}", command)
+    figures = declared("comrl.benchmark.reporting.figures", "FIGURES")
+    told = {figure.name: why for figure, (_, why) in zip(figures, _missing(ledger, figures), strict=True)}
+    assert told["table1"] == f"bench run --env {GOALS.name} --split mixed --algo focal{flags}"
+    assert told["online"].endswith(f"{flags} --context online")
+    assert told["table1-splits"] == f"bench run --env {GOALS.name} --split relabeled --algo focal{flags}"
+    assert told["datasets"] == f"bench generate-data --env {GOALS.name} --preset smoke"
+    assert told["table3"].count(flags) == told["table3"].count("bench run") == 4
+
+
+def _missing(ledger: Ledger, figures: Sequence[Figure]) -> list[tuple[str, str]]:
+    return missing_figures(ledger, dict.fromkeys(figures))

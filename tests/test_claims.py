@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy.stats import mannwhitneyu
+from support.claims import CEILING, CLAIMS, found, point_robots
 from support.ledgers import (
     BATCH,
     BLIND,
     FOCAL,
     FOCALPP,
     GOALS,
-    MUJOCO,
-    MUJOCO_TRAINING,
     WIND,
     Algo,
     add_run,
@@ -23,39 +24,29 @@ from support.ledgers import (
 
 from comrl.algorithms.algorithm import find_algorithm
 from comrl.benchmark import suite
-from comrl.benchmark.commands.cli import parser
-from comrl.benchmark.reporting.claims import Claim, Comparison, Side
+from comrl.benchmark.reporting import metrics
+from comrl.benchmark.reporting.claims import Claim, Comparison, Need, Side
 from comrl.benchmark.reporting.claims.embeddings import crossing
 from comrl.benchmark.reporting.claims.evidence import Bar, Duel, Proof
-from comrl.benchmark.reporting.claims.rules import Verdict, judge, remedies, verdicts
-from comrl.benchmark.reporting.figures.verdicts import comparison_table, verdict_table
+from comrl.benchmark.reporting.claims.rules import LEVEL, Verdict, judge, remedies
+from comrl.benchmark.reporting.figures.theorems import equal_losses, ordered_losses
+from comrl.benchmark.reporting.figures.verdicts import (
+    comparison_table,
+    show_comparisons,
+    show_verdicts,
+    verdict_figure,
+    verdict_table,
+)
 from comrl.benchmark.reporting.ledger import Ledger, merge_seeds, read_ledger
 from comrl.datasets.splits import find_split
 from comrl.envs.family import find_family
-from comrl.ground.discovery import declared
 
 ROOT = Path(__file__).parent.parent
-CLAIMS = {claim.name: claim for claim in declared("comrl.benchmark.reporting.claims", "CLAIMS")}
-CEILING = Algo("ceiling", "ceiling", 0.02, role="top")
-TEN = tuple(range(10))
 
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
-    """Ten seeds on the point robot's mixed and relabeled data, three on the wind."""
-    results = tmp_path_factory.mktemp("results")
-    for algo in (FOCAL, BATCH, FOCALPP, CEILING, BLIND):
-        add_run(results, GOALS, algo, seeds=TEN, draws=2)
-        add_run(results, GOALS, algo, split="relabeled", seeds=TEN, draws=2)
-        add_run(results, WIND, algo, draws=2)
-    for algo in (FOCAL, FOCALPP):
-        contexts = ("expert", "medium", "random")
-        add_run(results, GOALS, algo, split="expert", contexts=contexts, seeds=TEN, draws=2)
-    return read_ledger(results)
-
-
-def found(ledger: Ledger, name: str) -> Verdict:
-    return judge(CLAIMS[name], ledger)
+    return point_robots(tmp_path_factory.mktemp("results"))
 
 
 def weighed(*marks: str, least: str = "all") -> Verdict:
@@ -65,7 +56,10 @@ def weighed(*marks: str, least: str = "all") -> Verdict:
         "for": Duel(apart + 100, apart), "against": Duel(apart, apart + 100), "open": Duel(apart, apart),
         "missing": None,
     }  # fmt: skip
-    made = [Comparison("e", "s", "E", Side("a"), Side("b"), evidence[mark]) for mark in marks]
+    needs = {"missing": (Need("e", "s", "a"),)}
+    made = [
+        Comparison("e", "s", "E", Side("a"), Side("b"), evidence[mark], needs.get(mark, ())) for mark in marks
+    ]
     return judge(Claim("X", "", "", "", "", least, lambda _: made), Ledger((), ()))  # type: ignore[arg-type]
 
 
@@ -204,36 +198,74 @@ def test_a_violated_theorem_is_refuted(tmp_path: Path) -> None:
     assert (found(ledger, "T1").word, found(ledger, "T2").word) == ("refuted", "undecided")
 
 
-def test_what_is_missing_comes_with_its_command(ledger: Ledger) -> None:
-    (of_mbml,) = remedies(found(ledger, "C8c"), ledger)[:1]
-    assert of_mbml.startswith(
-        f"bench run --env {GOALS.name} {WIND.name} --split mixed --algo mbml --seeds 0 1 2 3 4"
-    )
-    assert of_mbml.endswith("--preset lite")
-    for verdict in verdicts(ledger):
-        told = remedies(verdict, ledger)
-        assert bool(told) == (verdict.word == "undecided")
-        for command in told:
-            parser().parse_args(command.split()[1:])
-
-
-def test_open_comparisons_ask_for_as_many_seeds_as_can_decide(tmp_path: Path) -> None:
-    for env in (GOALS, WIND, *MUJOCO):
-        for algo in (FOCAL, FOCALPP):
-            training = MUJOCO_TRAINING if env.body else None
-            add_run(tmp_path, env, algo, seeds=(0, 1, 2), training=training, draws=2)
+def test_one_exception_refutes_before_every_encoder_is_there(tmp_path: Path) -> None:
+    add_run(tmp_path, WIND, FOCAL, draws=2)
     ledger = read_ledger(tmp_path)
-    (command,) = remedies(found(ledger, "C1"), ledger)
-    assert "--algo focalpp focal --seeds 0 1 2 3 4 --preset lite" in command  # 5 against 5: 6 / 252 < 0.025
+    assert [found(ledger, name).count("missing") for name in ("T1", "T2")] == [6, 6]
+    ledger.runs[0].probe["theorem31"][2, 0] += 0.1
+    again = Ledger(ledger.runs, ())
+    assert (found(again, "T1").word, found(again, "T2").word) == ("refuted", "undecided")
+    ledger.runs[0].probe["theorem31"][2, 0] = np.nan
+    assert found(Ledger(ledger.runs, ()), "T1").count("against") == 0  # no number is no exception
 
 
-def test_tests_that_are_missing_are_asked_for(ledger: Ledger) -> None:
-    bare = Ledger(tuple(replace(run, shifted=None) for run in ledger.runs), ())
-    told = remedies(found(bare, "C4b"), bare)
-    assert (
-        "bench test --context shifted --run" in told[-1]
-        and f"runs/{GOALS.name}.mixed.lite.focal.*" in told[-1]
-    )
+def test_theorems_are_judged_seed_by_seed_and_relatively() -> None:
+    assert equal_losses(np.array([[5e-5, 1e-9], [1e-5, 1.0001e-5], [200.0, 200.01]])).tolist() == [
+        False, True, True
+    ]  # fmt: skip
+    chain = np.array([[5e-5, 1e-9, 1.0], [1.0, 1.0, 1.0], [2.0, 1.0, 3e5]])
+    assert ordered_losses(chain).tolist() == [False, True, False]
+
+
+def test_one_seed_has_no_interval_and_stays_open() -> None:
+    for evidence in (Duel(np.ones((1, 4)), np.zeros((1, 4))), Bar(np.ones(1))):
+        assert np.isnan(evidence.weigh().whole).all()
+
+
+def test_what_is_not_a_number_leaves_a_comparison_open() -> None:
+    nan = np.full((5, 1), np.nan)
+    for evidence in (Duel(nan, np.zeros((5, 1))), Bar(nan[:, 0])):
+        weight = evidence.weigh()
+        assert (weight.chance_for, weight.chance_against) == (1.0, 1.0)
+
+
+def test_yardsticks_the_wrong_way_round_leave_shares_open(tmp_path: Path) -> None:
+    """All was run and nothing can be measured: that is not missing, and no command is told."""
+    for algo in (FOCAL, FOCALPP, BATCH, replace(CEILING, short=1.5), BLIND):
+        add_run(tmp_path, GOALS, algo, split="relabeled", draws=2)
+    ledger = read_ledger(tmp_path)
+    for name, count in (("C5a", 1), ("C5b", 2)):
+        verdict = found(ledger, name)
+        assert (verdict.count("missing"), verdict.count("open"), verdict.unmeasurable) == (0, count, count)
+        assert remedies(verdict, ledger) == []
+    shown = show_comparisons(comparison_table(ledger)).query("claim.str.startswith('C5a')")
+    assert list(shown["says"]) == ["open, not measurable here: ceiling is not above blind"]
+    rows = show_verdicts(verdict_table(ledger)).set_index("claim")
+    assert rows.loc["C5b", "open"] == "2 (2 not measurable)"
+    written = {text.get_text() for text in verdict_figure(ledger).axes[0].texts}
+    assert "0 of 2 hold\n2 not measurable" in written
+
+
+def test_a_gate_that_saw_one_class_is_not_missing(ledger: Ledger) -> None:
+    bare = Ledger(tuple(replace(run, probe=dict(run.probe)) for run in ledger.runs), ())
+    run = next(run for run in bare.runs if (run.algo, run.split) == (FOCALPP.name, "relabeled"))
+    run.probe["gate_nonzero"] = run.probe["gate_nonzero"].copy()
+    run.probe["gate_nonzero"][0] = False
+    for name in ("C6a", "C6b"):
+        (one,) = found(bare, name).judged
+        assert one.mark == "open" and "of one class" in one.comparison.why
+    run.probe["var_sparse"] = np.zeros_like(run.probe["var_sparse"])
+    (one,) = found(bare, "C7b").judged
+    assert one.mark == "open" and one.comparison.why.startswith("eq. 34 has no threshold")
+
+
+def test_a_printed_number_never_contradicts_its_verdict(ledger: Ledger) -> None:
+    frame = comparison_table(ledger).query("probability > 0.5")[:2]
+    frame = frame.assign(probability=[0.5004, 0.5], low=[0.50026, 0.5], high=0.7, p_for=[0.02504, 0.025])
+    one, other = show_comparisons(frame.assign(p_against=1.0)).to_dict("records")
+    assert (one["probability"], one["whole seeds 95 %"]) == ("0.5004", "[0.5003, 0.700]")
+    assert (other["probability"], other["whole seeds 95 %"]) == ("0.500", "[0.500, 0.700]")
+    assert (one["p, corrected"], other["p, corrected"]) == ("0.02504", "0.0250")
 
 
 def test_seeds_trained_apart_keep_all_their_tests(tmp_path: Path) -> None:
@@ -271,6 +303,32 @@ def test_every_claim_names_what_exists_and_is_in_the_suite() -> None:
                     and need.algo in group.algorithms
                 ]
                 assert not need.test or need.test in group.tests
+
+
+@pytest.mark.slow
+def test_comparisons_err_as_often_as_the_page_says() -> None:
+    """Two algorithms that beat each other equally often, of which one varies more from seed to seed."""
+    page = (ROOT / "docs" / "claims.md").read_text()
+    rows = re.findall(r"^\| (\d+), (\d+) \| (.*) \|$", page, re.MULTILINE)
+    assert len(rows) == 5
+    draw = np.random.default_rng(0)
+    for ours, theirs, cells in rows:
+        for spread, cell in zip((1, 3, 10, 1e9), cells.split(" | "), strict=True):
+            told = [float(number) for number in re.findall(r"[\d.]+", cell)]
+            one, other = draw.normal(size=(4000, int(ours))), spread * draw.normal(size=(4000, int(theirs)))
+            found = np.mean([wrong(one, other), wrong(-one, -other)], axis=0)
+            np.testing.assert_allclose(found, told, atol=0.008, err_msg=f"{ours}, {theirs}, {spread}")
+
+
+def wrong(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> list[float]:
+    """How often a comparison holds, alone and as the only one of six.  [N, S], [N, S'] -> [2]."""
+    chances = mannwhitneyu(ours, theirs, alternative="greater", axis=1, method="exact").pvalue
+    holds = [
+        metrics.improvement_interval(ours[i, :, None], theirs[i, :, None], whole_seeds=True)[0] > 0.5
+        for i in np.flatnonzero(chances <= LEVEL)
+    ]
+    small = chances[chances <= LEVEL][holds]
+    return [(small <= level).sum() / len(ours) for level in (LEVEL, LEVEL / 6)]
 
 
 def test_the_page_of_the_claims_has_every_claim() -> None:

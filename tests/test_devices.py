@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,10 +16,14 @@ from support.runs import CPU, SEEDS, SPACE, begin, random_split, settle
 
 from comrl.algorithms.algorithm import Algorithm, algorithms
 from comrl.algorithms.learner import start, update
+from comrl.benchmark.spec import RunSpec
 from comrl.benchmark.training import checkpoint, evaluate, probe, theorems
+from comrl.benchmark.training.job import prepare_job
+from comrl.benchmark.training.train import as_it_is
 from comrl.datasets.sampler import Sampler
 from comrl.envs.family import TaskSet
 from comrl.ground.errors import BadInput
+from comrl.ground.machine import Machine, prepare
 from comrl.ground.noise import Stream
 
 ROOT = Path(__file__).parent.parent
@@ -98,7 +103,9 @@ def test_noise_goes_on_from_a_state_that_came_back_on_the_device(monkeypatch: py
 def kept(path: Path, device: str) -> checkpoint.Checkpoint:
     """A checkpoint of a training on that kind of device."""
     state = begin(algorithms()[0]).snapshot()
-    body: checkpoint.Checkpoint = {"state": state, "curves": [], "seconds": [1.5], "device": device}
+    body: checkpoint.Checkpoint = {
+        "state": state, "curves": [], "seconds": [1.5], "device": device, "births": []
+    }  # fmt: skip
     checkpoint.save(path, body)
     return body
 
@@ -113,11 +120,46 @@ def test_a_checkpoint_of_another_kind_of_device_is_refused_in_a_sentence(tmp_pat
             checkpoint.load(tmp_path / "checkpoint.pt", here)
 
 
-def test_a_checkpoint_of_an_older_version_is_the_cpus(tmp_path: Path) -> None:
-    body = kept(tmp_path / "checkpoint.pt", "cpu")
-    checkpoint.save(tmp_path / "old.pt", {key: value for key, value in body.items() if key != "device"})  # type: ignore[typeddict-item]
-    found = checkpoint.load(tmp_path / "old.pt", CPU)
+def test_a_checkpoint_of_another_version_is_refused_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its format, or because it does not fit what is trained."""
+    path, words = tmp_path / "checkpoint.pt", r"checkpoint\.pt is of another version; delete it and run again"
+    body = kept(path, "cpu")
+    found = checkpoint.load(path, CPU)
     assert found is not None and found["seconds"] == [1.5]
+    state = begin(algorithms()[0])
+    checkpoint.restore(state, found, path)
+    nets = body["state"]["stages"][-1]["nets"]
+    for stages in ([{"nets": {}, "step": 0}], [{"nets": nets, "step": 0}], [], [{"nets": nets, "step": "x"}]):
+        with pytest.raises(BadInput, match=words):
+            checkpoint.restore(state, {**body, "state": {"stages": stages}}, path)
+    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    with pytest.raises(BadInput, match=words):
+        checkpoint.load(path, CPU)
+
+
+def test_a_device_that_draws_no_noise_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"device 'meta' cannot be used here .* try --device cpu"):
+        prepare(Machine("meta"))
+
+
+@every
+def test_tests_are_on_the_cpu_whatever_trains(algorithm: Algorithm, smoke_data: Path) -> None:
+    """With the networks as they are and without the stages, which no test asks for."""
+    spec = RunSpec(
+        env="sparse-point-robot", split="mixed", preset="smoke", algo=algorithm.name, seeds=(0,), overrides={}
+    )
+    here = prepare_job(spec, smoke_data, CPU)
+    assert here.testing is here and replace(here, device=torch.device("cuda")).testing.device == CPU
+    state = here.fresh()
+    assert as_it_is(state, here) is state
+    away = replace(here, device=torch.device("cpu:0"), spec=spec.model_copy(update={"seeds": (1,)})).fresh()
+    copy = as_it_is(away, here)
+    assert copy is not away and copy.before == () and copy.nets.keys() == away.nets.keys()
+    for name, net in copy.nets.items():
+        pairs = zip(net.state_dict().values(), away.nets[name].state_dict().values(), strict=True)
+        assert all(torch.equal(*pair) for pair in pairs)
 
 
 def test_a_call_is_timed_until_the_device_is_done(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -80,6 +82,23 @@ def test_without_a_capture_it_goes_on_eagerly_and_says_so(monkeypatch: pytest.Mo
     with pytest.warns(UserWarning, match="focal: no CUDA graph of its step"):
         Engine(graphed, sampler, graphed=True).advance(6)
     assert all(map(torch.equal, parameters(plain), parameters(graphed)))
+
+
+def test_a_capture_leaves_other_threads_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test beside the training copies networks while a step is captured."""
+    told: list[object] = []
+
+    @contextmanager
+    def captured(graph: object, **how: object) -> Iterator[None]:
+        told.append(how)
+        yield
+
+    nothing = SimpleNamespace(register_generator_state=lambda generator: None, replay=lambda: None)
+    monkeypatch.setattr(Engine, "_beside", lambda self, work: work())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: nothing)
+    monkeypatch.setattr(torch.cuda, "graph", captured)
+    Engine(begin(find_algorithm("focal")), random_sampler(), graphed=True).advance(5)
+    assert told == [{"capture_error_mode": "thread_local"}]
 
 
 @on_cuda

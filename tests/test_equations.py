@@ -33,7 +33,7 @@ from comrl.algorithms.task_losses import (
 )
 from comrl.benchmark.reporting import metrics
 from comrl.benchmark.training import theorems
-from comrl.benchmark.training.probe import absolutely_sparse, mixed_context
+from comrl.benchmark.training.probe import absolutely_sparse, masked_variance, mixed_context
 from comrl.datasets.transitions import Context, Rows
 from comrl.envs import families, find_family
 from comrl.envs.family import sparsify
@@ -220,6 +220,15 @@ def test_contexts_hold_the_share_of_sparse_rows_that_was_asked_for(ratio: float)
     mark = absolute[..., None].float()
     mixed = mixed_context(Context(mark, mark, mark), absolute, ratio, 40, Stream([1, 2]))
     np.testing.assert_allclose(mixed.reward.mean((2, 3)), round(ratio * 40) / 40)
+
+
+def test_a_variance_takes_two_transitions() -> None:
+    values = draws(5, 1, 4, 6, 2)  # [S, M, K, Z]
+    chosen = torch.arange(6) < torch.tensor([6, 2, 1, 0])[None, :, None]
+    found = masked_variance(values, chosen)
+    close(found[0, 0], values[0, 0].var(0))
+    close(found[0, 1], values[0, 1, :2].var(0))
+    assert bool(found[0, 2:].isnan().all())
 
 
 @given(st.floats(1e-3, 5), st.floats(1e-3, 5), st.floats(0.01, 0.99), st.floats(0.01, 0.2))

@@ -100,7 +100,7 @@ def test_what_is_refused_at_the_door_is_told_at_once_and_nothing_is_trained(
 def test_data_sets_are_each_tried(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     envs = ["point-robot-wind", ENV]
     put_data_set(tmp_path, find_family(envs[0]))  # made otherwise
-    few = ["steps=20", "checkpoint_every=20", "data.episodes=1"]
+    few = ["steps=20", "warmup_steps=10", "checkpoint_every=20", "data.episodes=1"]
     command = ["generate-data", "--preset", "smoke", "--threads", "1", "--data", str(tmp_path)]
     assert main([*command, "--env", *envs, "--set", *few]) == 2
     said = capsys.readouterr()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from comrl.ground.errors import BadInput
-from comrl.ground.files import locked, require_space, write_folder_whole, write_whole
+from comrl.ground.files import ASIDE, PARTIAL, locked, require_space, write_folder_whole, write_whole
 
 WRITER = """
 import sys, time
@@ -186,3 +186,45 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
 
 def refuse(number: int) -> None:
     raise OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, PermissionError(errno.EACCES, "denied")])
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_folder_is_there_whatever_ends_us_while_another_takes_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, step: int
+) -> None:
+    """Between the two renames there is no folder of that name."""
+    with write_folder_whole(tmp_path / "run") as part:
+        (part / "old").write_text("old")
+    real, calls = Path.replace, list[Path]()
+
+    def ending(path: Path, target: Path) -> Path:
+        calls.append(path)
+        if len(calls) == step:
+            raise error
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", ending)
+    with pytest.raises((KeyboardInterrupt, BadInput)), write_folder_whole(tmp_path / "run") as part:
+        (part / "new").write_text("new")
+    assert below(tmp_path) == ["run", "run/old"]
+
+
+def test_a_folder_set_aside_by_a_killed_process_is_put_back(tmp_path: Path) -> None:
+    def killed(name: str) -> None:
+        for ending, file in ((ASIDE, "old"), (PARTIAL, "new")):
+            (tmp_path / f".{name}{ending}").mkdir()
+            (tmp_path / f".{name}{ending}" / file).write_text(file)
+
+    killed("run")
+    with locked(tmp_path):
+        pass
+    assert below(tmp_path) == ["run", "run/old"]
+    killed("other")
+    with pytest.raises(RuntimeError), write_folder_whole(tmp_path / "other"):
+        raise RuntimeError
+    assert below(tmp_path) == ["other", "other/old", "run", "run/old"]
+    killed("run")  # the new one has the name already
+    with locked(tmp_path):
+        pass
+    assert below(tmp_path) == ["other", "other/old", "run", "run/old"]

@@ -141,3 +141,8 @@ def test_what_cannot_be_filmed_is_a_sentence(
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     assert filmed(run, "--task", "0", "--format", "mp4") == 2
     assert "or give --format gif" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_run_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["film", "--run", "/tmp", "--task", "0"]) == 2
+    assert "run.json is missing" in capsys.readouterr().err

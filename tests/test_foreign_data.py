@@ -167,7 +167,8 @@ def test_complete_data_that_may_not_be_written_to_are_left_as_they_are(
 ) -> None:
     """Data shared read-only: nothing is missing, so nothing is locked."""
     how = {"preset": "smoke", "overrides": {}, "trainer": "stacked", "device": CPU}
-    few = {**how, "overrides": {"behaviour.steps": 20, "behaviour.checkpoint_every": 20, "data.episodes": 1}}
+    brief = {"behaviour.steps": 20, "behaviour.warmup_steps": 10, "behaviour.checkpoint_every": 20}
+    few = {**how, "overrides": {**brief, "data.episodes": 1}}
     generate(FAMILY.name, tmp_path, **few)
     monkeypatch.setattr("comrl.benchmark.generation.generate.locked", lambda folder: 1 / 0)
     assert generate(FAMILY.name, tmp_path, **few)["made now"] == 0

@@ -11,14 +11,17 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from support.logged import FAMILY, TASKS, Tasks, all_tasks, logged, put
+from support.logged import FAMILY, TASKS, Tasks, all_tasks, logged, put, train_blind
 
 from comrl.benchmark.commands.cli import main
 from comrl.benchmark.generation.generate import generate
 from comrl.benchmark.spec import RunSpec
+from comrl.benchmark.training.job import Job, prepare_job
 from comrl.benchmark.training.run import run
+from comrl.benchmark.training.run import test_folder as again
 from comrl.datasets import from_arrays
-from comrl.datasets.store import open_dataset
+from comrl.datasets.logged import read_params
+from comrl.datasets.store import Dataset, open_dataset
 from comrl.datasets.verify import verify
 from comrl.envs import find_family
 from comrl.ground.errors import BadInput
@@ -102,6 +105,10 @@ BAD: list[tuple[Callable[[Tasks], Any], str]] = [
     (change("next_observations", lambda a: a[1:]), "next_observations have shape"),
     (change("terminations", lambda a: a.astype(float) + 0.5), "terminations have to be .* truth values"),
     (change("episode_lengths", lambda a: a + 1), "episode_lengths sum to"),
+    (change("episode_lengths", lambda a: np.array(["a"])), "episode_lengths are not one array of numbers"),
+    (change("episode_lengths", lambda a: a + 0.7), "episode_lengths are not all whole numbers"),
+    (change("episode_lengths", lambda a: a * np.nan), "episode_lengths are not all whole numbers"),
+    (change("rewards", at(1, np.nan)), "rewards are not all finite"),
     (
         change("episode_lengths", lambda a: np.array([a.sum()])),
         "an episode has .* steps and the horizon is 20",
@@ -133,11 +140,70 @@ def test_tasks_of_ones_own_are_told_apart(tmp_path: Path) -> None:
         (None, [1], "give their params too"),
         (TASKS.params, None, "which of the 5 tasks are held out"),
         (TASKS.params, [5], "give numbers from 0 to 4"),
+        (TASKS.params, ["x"], "give numbers from 0 to 4"),
+        (TASKS.params, [0.5], "give numbers from 0 to 4"),
+        (TASKS.params, [[4]], "give numbers from 0 to 4"),
+        (at(2, np.nan)(TASKS.params.copy()), [4], "params of task 2 are not all finite"),
         (TASKS.params, range(5), "leave some to train on"),
         (TASKS.params[:, :1], [4], r"shape \(5, 1\) where \[tasks, 2\] belong \(goal_x, goal_y\)"),
     ]:
         with pytest.raises(BadInput, match=words):
             from_arrays(tmp_path, FAMILY.name, tasks, params=params, test=test)
+
+
+def test_parameters_in_a_file_without_numbers_are_refused(tmp_path: Path) -> None:
+    for name in ("empty.npy", "empty.txt", "words.txt"):
+        (tmp_path / name).write_text("goal\n" if name == "words.txt" else "")
+        with pytest.raises(BadInput, match=f"{name} holds no table of numbers .*write a line for each task"):
+            read_params(tmp_path / name)
+
+
+def test_data_decide_how_many_tasks_a_batch_may_have(tmp_path: Path) -> None:
+    """And not the declared family, which trains on two tasks, or on eighty."""
+
+    def prepared(dataset: Dataset, meta_batch: int = 0) -> Job:
+        env, overrides = dataset.family.name, {"training.meta_batch": meta_batch} if meta_batch else {}
+        spec = RunSpec(env=env, split="expert", preset="lite", algo="focal", seeds=(0,), overrides=overrides)
+        return prepare_job(spec, dataset.folder.parent, torch.device("cpu"))
+
+    family = find_family("sparse-cheetah-dir")
+    zeros = {name: np.zeros((1, family.obs_dim)) for name in ("observations", "next_observations")}
+    rows = {**zeros, "actions": np.zeros((1, family.action_dim)), "terminations": np.zeros(1)}
+    params = np.linspace(-1, 1, 10)[:, None]
+    ten = {task: {"expert": rows} for task in range(10)}
+    many = from_arrays(tmp_path, family.name, ten, params=params, test=[9])
+    assert prepared(many, 4).training.meta_batch == 4
+    few = put(tmp_path, all_tasks("expert"))
+    assert prepared(few).training.meta_batch == 4  # lite asks for sixteen
+    assert prepared(few).spec.overrides == prepared(few, 4).spec.overrides == {}
+    with pytest.raises(BadInput, match=r"meta_batch 5 exceeds the 4 training tasks of .*--set meta_batch=4"):
+        prepared(few, 5)
+    two = {n: {"expert": logged(n, 0)} for n in range(2)}
+    one = from_arrays(tmp_path / "one", FAMILY.name, two, params=TASKS.params[:2], test=[1])
+    for size in (0, 2):
+        with pytest.raises(BadInput, match="has one training task and a batch needs two or more"):
+            prepared(one, size)
+
+
+def test_a_parameter_that_all_training_tasks_share_says_nothing(tmp_path: Path) -> None:
+    """A test task that has another is as far away as the parameter says, and not a million times as far."""
+    family, params = FAMILY, TASKS.params.copy()
+    params[:, 1] = [0.25, 0.25, 0.25, 0.25, 0.75]
+    tasks = all_tasks("expert")
+    for own in tasks.values():
+        del own["expert"]["rewards"]
+    from_arrays(tmp_path, family.name, tasks, params=params, test=[4])
+    spec = RunSpec(env=family.name, split="expert", preset="smoke", algo="oracle", seeds=(0,), overrides={})
+    job = prepare_job(spec, tmp_path, torch.device("cpu"))
+    np.testing.assert_allclose(job.sampler(job.split).params[:, 1], [0, 0, 0, 0, 0.5], atol=1e-6)
+
+
+def test_what_was_trained_on_fewer_tasks_than_a_presets_batch_is_tested_again(tmp_path: Path) -> None:
+    from_arrays(tmp_path, FAMILY.name, all_tasks("expert"), params=TASKS.params, test=[2, 3, 4])
+    assert train_blind(tmp_path, tmp_path / "results", "--split", "expert", "--set", "meta_batch=2") == 0
+    (folder,) = (tmp_path / "results" / "runs").iterdir()
+    (row,) = again(folder, tmp_path, torch.device("cpu"), "offline", None)
+    assert row["run"] == folder.name
 
 
 def test_the_position_that_gymnasium_hides_is_asked_for() -> None:

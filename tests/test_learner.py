@@ -85,6 +85,12 @@ def of_the_encoder(state: State) -> set[str]:
     return {"encoder", *(task_loss.rates() if task_loss else ())}
 
 
+def test_a_linear_schedule_ends_at_zero_for_an_encoder_that_would_learn_for_longer() -> None:
+    state = fresh(find_algorithm("focal"), lr_schedule="linear", encoder_steps=2 * STEPS)
+    go_on(state, STEPS)
+    assert [group["lr"] for group in state.optimiser.param_groups] == [pytest.approx(1e-3 / STEPS)] * 4
+
+
 def test_a_constant_schedule_stays() -> None:
     state = fresh(find_algorithm("focal"), encoder_steps=STEPS, lr_schedule="constant")
     for step in range(STEPS):

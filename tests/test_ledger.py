@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -11,10 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from support import ledgers as fixture
+from support.archives import flipped, set_encrypted
 from support.ledgers import FOCAL, FOCALPP, GOALS, WIND, add_run
 
 from comrl.benchmark.reporting.figures.views import entries
-from comrl.benchmark.reporting.ledger import read_ledger, write_run
+from comrl.benchmark.reporting.formats import csv_bytes, csv_table
+from comrl.benchmark.reporting.ledger import Ledger, Run, read_ledger, write_run
 from comrl.ground.errors import BadInput
 from comrl.ground.hashing import sha256
 
@@ -23,14 +27,15 @@ def test_a_run_comes_back_as_it_was_written(tmp_path: Path) -> None:
     curves = pd.DataFrame(
         {"seed": [0, 0], "step": [10, 20], "dense": [0.1, 1 / 3], "loss_task": [np.nan, 2.0]}
     )
+    card = read_ledger(add_run(tmp_path / "other", WIND, FOCAL).parents[1]).runs[0].card
+    seeds, tasks = zip(*product(card.spec.seeds, card.task_set.test), strict=True)
     returns = pd.DataFrame(
-        {"seed": [0], "context": ["mixed"], "task": [3], "episode": [0], "dense": [-1 / 3]}
+        {"seed": seeds, "context": "mixed", "task": tasks, "episode": 0, "dense": np.arange(len(tasks)) / 3}
     )
     probe = {
         "z": np.random.default_rng(0).normal(size=(1, 4, 2, 5)).astype(np.float32),
         "flag": np.array([[True]]),
     }
-    card = read_ledger(add_run(tmp_path / "other", WIND, FOCAL).parents[1]).runs[0].card
     path = write_run(tmp_path, card, curves, returns, probe)
     run = read_ledger(tmp_path).runs[0]
     assert run.path == path and path.name == f"{WIND.name}.mixed.lite.focal.{card.id}"
@@ -214,3 +219,73 @@ def test_returns_are_means_over_episodes_in_the_order_of_tasks(tmp_path: Path) -
             ]
             assert len(rows) == 2
             assert entry.returns("dense")[s, t] == pytest.approx(sum(row["dense"] for row in rows) / 2)
+
+
+def test_a_number_that_the_first_run_does_not_know_is_compared_between_the_others(tmp_path: Path) -> None:
+    add_run(tmp_path, GOALS, FOCAL)
+    add_run(tmp_path, GOALS, fixture.BATCH, training={"new": 1})
+    ledger = read_ledger(add_run(tmp_path, GOALS, FOCALPP, training={"new": 2}).parents[1])
+    assert [run.card.training.get("new") for run in ledger.runs] == [None, 1, 2]
+    with pytest.raises(BadInput, match=r"focalpp-batch\S* and \S*focalpp\S* .*different new \(1 and 2\)"):
+        ledger.select()
+
+
+def test_algorithms_of_one_label_are_never_one_entry(tmp_path: Path) -> None:
+    add_run(tmp_path, GOALS, FOCAL)
+    add_run(tmp_path, GOALS, replace(FOCAL, name="my-focal"), seeds=(3, 4))
+    ledger = read_ledger(tmp_path)
+    assert [len(entry.seeds()) for entry in entries(ledger)] == [3, 2]
+    with pytest.raises(BadInput, match=r"\.focal\.\S+ and \S+my-focal\S+ .*one label, 'FOCAL'; give one"):
+        ledger.select()
+
+
+def test_seeds_of_one_entry_with_other_parts_are_refused_with_both_folders(tmp_path: Path) -> None:
+    for seeds in ((0, 1), (2, 3)):
+        add_run(tmp_path, GOALS, FOCAL, seeds=seeds)
+    one, other = read_ledger(tmp_path).runs
+    Ledger((one, other), ()).select()
+
+    def with_loss(**changes: object) -> Run:
+        tree = {**other.card.algorithm, "task_loss": {**other.card.algorithm["task_loss"], **changes}}
+        return replace(other, card=other.card.model_copy(update={"algorithm": tree}))
+
+    Ledger((one, with_loss(newer=True)), ()).select()
+    names = f"{one.path.name} and {other.path.name}"
+    with pytest.raises(BadInput, match=rf"{names} .*task_loss.momentum is 0.9 there and 0.5 here\); move"):
+        Ledger((one, with_loss(momentum=0.5)), ()).select()
+
+
+def bytes_of(write: Callable[[io.BytesIO], object]) -> bytes:
+    write(file := io.BytesIO())
+    return file.getvalue()
+
+
+def without_score(content: bytes) -> bytes:
+    return csv_bytes(csv_table(content).drop(columns="dense"))
+
+
+DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
+    "ragged": ("returns.csv", lambda content: content + b"1,2\n", "row 25 of a table has 2 cells, not 7"),
+    "a cell without end": ("curves.csv", lambda content: content + b"x" * 200_000, "no table"),
+    "an empty npz": ("probe.npz", lambda _: b"", "no npz file"),
+    "an npy": ("probe.npz", lambda _: bytes_of(lambda f: np.save(f, np.ones(3))), "no npz file"),
+    "flipped": ("probe.npz", flipped, "no npz file"),
+    "encrypted": ("probe.npz", set_encrypted, "no npz file .*encrypted"),
+    "no score in the last test": ("returns.csv", without_score, "returns.csv has no column dense"),
+    "no score in the curves": ("curves.csv", without_score, "curves.csv has no column dense"),
+    "a word for a score": ("returns.csv", lambda c: c.rstrip(b"\n")[:-2] + b"high\n", "could not convert"),
+    "half a test": ("returns.csv", lambda c: b"\n".join(c.splitlines()[:-3]), "not the test of every seed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_file_that_is_none_is_a_sentence_though_its_hash_fits(tmp_path: Path, name: str) -> None:
+    file, harm, sentence = DAMAGE[name]
+    path = add_run(tmp_path, GOALS, FOCALPP, draws=2)
+    damaged = harm((path / file).read_bytes())
+    (path / file).write_bytes(damaged)
+    files = json.loads((path / "run.json").read_text())["files"]
+    resigned(path, files=files | {file: sha256(damaged)})
+    with pytest.raises(BadInput, match=rf"{path.name}: unreadable .*: .*{sentence}.*; delete") as error:
+        read_ledger(tmp_path)
+    assert "\n" not in str(error.value)

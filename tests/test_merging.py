@@ -12,6 +12,7 @@ from support.ledgers import FOCAL, GOALS, ORACLE, add_run
 
 from comrl.benchmark.reporting.cautions import cautions
 from comrl.benchmark.reporting.figures.protocol import costs
+from comrl.benchmark.reporting.leaderboard import standings
 from comrl.benchmark.reporting.ledger import Ledger, Run, merge_seeds, read_ledger
 from comrl.benchmark.reporting.report import birth
 from comrl.benchmark.reporting.runs import _only
@@ -105,3 +106,17 @@ def test_nothing_is_said_of_seeds_that_were_trained_alike(run: Run, tmp_path: Pa
     (other,) = read_ledger(tmp_path / "more").runs
     parts = [part(run, (0,)), part(run, (1, 2))]
     assert cautions(Ledger((*merge_seeds(parts), other), ())) == []
+
+
+def test_steps_a_second_are_those_of_every_training(run: Run) -> None:
+    parts = [part(run, (0,)), part(run, (1, 2))]
+    alone, merged = costs(Ledger(tuple(parts[:1]), ())), costs(Ledger(merge_seeds(parts), ()))
+    assert alone is not None and merged is not None
+    assert merged["train_seconds"].item() == 2 * alone["train_seconds"].item()
+    assert merged["steps_per_second"].item() == pytest.approx(alone["steps_per_second"].item())
+
+
+def test_the_leaderboard_names_the_code_of_every_training(run: Run) -> None:
+    parts = [part(run, (0,), git="a" * 40), part(run, (1, 2), git="b" * 40)]
+    _, (row,) = standings(Ledger(merge_seeds(parts), ()))
+    assert row.code == f"{'a' * 12}, {'b' * 12}"

@@ -55,6 +55,15 @@ def test_whole_seeds_keep_the_luck_that_a_seeds_tasks_share() -> None:
     assert low < 0.1 and high > 0.9
 
 
+def test_one_seed_has_no_interval() -> None:
+    """Of one seed nothing can be redrawn: an interval of no width would exclude whatever it does not hit."""
+    one, three = np.ones((1, 4)), np.zeros((3, 4))
+    for whole in (True, False):
+        assert np.isnan(metrics.bootstrap(one, whole_seeds=whole)).all()
+        for sides in ((one, three), (three, one)):
+            assert np.isnan(metrics.improvement_interval(*sides, whole_seeds=whole)).all()
+
+
 def test_bootstrap_of_three_seeds_by_enumeration() -> None:
     """Three seeds, one task: all 27 resamples are equally likely, so the quantiles are known."""
     seeds = np.array([[0.0], [1.0], [5.0]])
@@ -132,6 +141,11 @@ def test_dealing_seeds_is_scipys_exact_permutation_test() -> None:
 def test_seeds_that_lie_apart_are_one_deal_of_all(count: int, chance: float) -> None:
     scores = np.arange(count)[:, None] + np.zeros(4)
     assert metrics.chance_of_dealing(scores + 100, scores) == pytest.approx((chance, 1.0))
+
+
+def test_what_is_not_a_number_has_no_small_chance() -> None:
+    assert metrics.chance_of_dealing([[1], [np.nan]], [[0], [0]]) == (1.0, 1.0)
+    assert metrics.chance_of_signs([np.nan] * 8) == (1.0, 1.0)
 
 
 def test_dealing_many_seeds_is_drawn_and_repeats() -> None:

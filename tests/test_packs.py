@@ -11,11 +11,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from support.ledgers import BLIND, FOCAL, FOCALPP, GOALS, ORACLE, WIND, Algo, add_run
+from support.archives import flipped, set_encrypted
+from support.ledgers import BATCH, BLIND, FOCAL, FOCALPP, GOALS, MUJOCO, ORACLE, WIND, Algo, add_run
 
 from comrl.benchmark.commands.cli import main
 from comrl.benchmark.reporting import packs, report
+from comrl.benchmark.reporting.cautions import cautions
 from comrl.benchmark.reporting.claims.rules import verdicts
+from comrl.benchmark.reporting.figures import films
+from comrl.benchmark.reporting.figures.returns import headline_returns
+from comrl.benchmark.reporting.figures.views import entries
 from comrl.benchmark.reporting.leaderboard import standings
 from comrl.benchmark.reporting.ledger import Ledger, read_ledger
 from comrl.benchmark.reporting.packs import CARD, beside, read_pack, write_pack
@@ -89,7 +94,7 @@ def test_a_pack_has_the_runs_without_weights_and_is_the_same_bytes_again(pack: P
 def test_their_runs_stand_beside_ours(pack: Path, ours: Ledger) -> None:
     joined = beside(ours, [pack])
     labels = {run.label for run in joined.runs}
-    assert {"FOCAL", "FOCAL (lab)", "Mine (lab)"} <= labels
+    assert {"FOCAL", "FOCAL [pack lab]", "Mine [pack lab]"} <= labels
     assert joined.own.runs == ours.runs
     assert [v.word for v in verdicts(joined)] == [v.word for v in verdicts(ours)]  # claims are judged by ours
 
@@ -123,8 +128,8 @@ def test_standings_have_the_numbers_of_the_ledger(pack: Path, ours: Ledger) -> N
     shares = []
     for place, env in enumerate((GOALS.name, WIND.name)):
         low, high = mean[env, BLIND.label], mean[env, ORACLE.label]
-        shares.append((mean[env, "Mine (lab)"] - low) / (high - low))
-        assert table["Mine", "lab"].cells[place].value == pytest.approx(mean[env, "Mine (lab)"])
+        shares.append((mean[env, "Mine [pack lab]"] - low) / (high - low))
+        assert table["Mine", "lab"].cells[place].value == pytest.approx(mean[env, "Mine [pack lab]"])
     assert table["Mine", "lab"].score.value == pytest.approx(sum(shares) / 2)
     lacking = table["FOCAL", "lab"]  # not run on the wind
     assert lacking.score.value is None and lacking.cells[1].text == "–" and lacking.seeds.text == "2"
@@ -265,3 +270,49 @@ def test_what_cannot_be_packed_is_a_sentence(theirs: Path, tmp_path: Path) -> No
         == 0
     )
     assert (tmp_path / "thesis.zip").read_text() == "years of work"
+
+
+def test_a_pack_is_never_taken_for_an_ablation_of_its_name(tmp_path: Path) -> None:
+    for folder, algo in ((tmp_path / "mine", BATCH), (tmp_path / "theirs", FOCALPP)):
+        add_run(folder, GOALS, algo, draws=2)
+    write_pack(tmp_path / "theirs", tmp_path / "batch-wise.zip")
+    joined = beside(read_ledger(tmp_path / "mine"), [tmp_path / "batch-wise.zip"])
+    assert [entry.label for entry in entries(joined)] == [BATCH.label, "FOCAL++ [pack batch-wise]"]
+
+
+def test_yardsticks_and_films_are_our_own(ours: Ledger, tmp_path: Path) -> None:
+    without = Ledger(tuple(run for run in ours.runs if run.role != "lower"), ())
+    add_run(tmp_path / "other", GOALS, BLIND, draws=2)
+    joined = beside(without, [other(tmp_path)])
+    frame = headline_returns(joined)
+    assert frame is not None and "blind [pack other]" in set(frame["algorithm"])
+    assert frame["normalised"].isna().all()
+    assert all(row.score.value is None for row in standings(joined)[1]) and cautions(joined) == []
+    body = MUJOCO[0]
+    for folder, algo in ((tmp_path / "mine", FOCAL), (tmp_path / "filmed", FOCALPP)):
+        add_run(folder, body, algo, draws=2)
+    write_pack(tmp_path / "filmed", tmp_path / "filmed.zip")
+    chosen = films._chosen(beside(read_ledger(tmp_path / "mine"), [tmp_path / "filmed.zip"]))
+    assert [entry.label for entry in chosen] == ["FOCAL"]
+
+
+def test_an_algorithm_of_another_role_is_refused(ours: Ledger, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="its focal is upper where ours of that name is method; rename"):
+        beside(ours, [other(tmp_path, replace(FOCAL, role="upper"))])
+
+
+def test_other_scores_are_refused_at_the_door(ours: Ledger, tmp_path: Path) -> None:
+    add_run(tmp_path / "other", replace(GOALS, scores=GOALS.scores[:1]), MINE, draws=2)
+    write_pack(tmp_path / "other", tmp_path / "other.zip")
+    with pytest.raises(BadInput, match=r"\S+ has the scores inside, and \S+ has inside, eq35, dense"):
+        beside(ours, [tmp_path / "other.zip"])
+
+
+@pytest.mark.parametrize("harm", [flipped, set_encrypted])
+def test_an_archive_that_cannot_be_unpacked_is_a_sentence(
+    pack: Path, ours: Ledger, harm: Callable[[bytes], bytes]
+) -> None:
+    pack.write_bytes(harm(pack.read_bytes()))
+    with pytest.raises(BadInput, match=r"lab\.zip: not a pack, or a broken one") as error:
+        beside(ours, [pack])
+    assert "\n" not in str(error.value)

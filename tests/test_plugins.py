@@ -18,6 +18,7 @@ from comrl.ground import discovery
 from comrl.ground.errors import BadInput, Notice
 
 GROUP = "comrl.algorithms"
+FOCAL = find_algorithm("focal")
 
 
 def declaring(monkeypatch: pytest.MonkeyPatch, **points: str) -> None:
@@ -30,7 +31,7 @@ def declaring(monkeypatch: pytest.MonkeyPatch, **points: str) -> None:
 def plugin(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """An importable module with an algorithm of its own."""
     module = ModuleType("outside")
-    module.ALGORITHMS = (replace(find_algorithm("focal"), name="outsider"),)  # type: ignore[attr-defined]
+    module.ALGORITHMS = (replace(FOCAL, name="outsider", label="Outsider"),)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "outside", module)
     return module
 
@@ -62,7 +63,6 @@ def exits() -> None:
     sys.exit("a script without a main guard")
 
 
-FOCAL = find_algorithm("focal")
 FAULTS = {
     "no comma": (lambda: FOCAL, r"is one Algorithm and no tuple; write \(Algorithm\(...\),\), with"),
     "a word": (lambda: ("focal"), "ALGORITHMS is one str and no tuple"),
@@ -71,6 +71,7 @@ FAULTS = {
     "no name": (lambda: (3,), "declares the name None"),
     "two lines": (lambda: (replace(FOCAL, name="mine", label="a\nb"),), r"mine the label 'a\\nb'"),
     "hidden": (lambda: (replace(FOCAL, name="mine", label="_mine"),), "mine the label '_mine'"),
+    "another's label": (lambda: (replace(FOCAL, name="mine"),), "mine the label 'FOCAL', which focal has"),
     "unknown quality": (lambda: (Split("s", "s", ("expret",)),), "'expret', which is no quality; did you"),
     "a quality's letters": (lambda: (Split("s", "s", ("expert")),), "is made of 'expert'; give a tuple"),  # type: ignore[arg-type]
     "leaves": (exits, "SystemExit: a script without a main guard"),

@@ -127,6 +127,20 @@ def test_layers_lie_over_one_another_and_the_table_tells_which() -> None:
     assert configured(own, "lite", "sparse-ant-dir").control.strength == 5.0
 
 
+def test_own_layers_lie_between_the_presets_that_extend_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a family or an algorithm says of `lite` holds in `demo` too, where that says nothing else."""
+    family = replace(find_family(SPEC.env), presets={"lite": {"training": {"steps": 7, "discount": 0.5}}})
+    monkeypatch.setattr("comrl.benchmark.protocol.families", lambda: (family,))
+    found = resolve("demo", SPEC.env).training
+    assert found.discount == 0.5 and found.steps == presets()["demo"]["training"]["steps"]
+    own = {"lite": {"Brac": {"strength": 5.0}, "MeanPool": {"steps": 7}}}
+    mine = replace(find_algorithm("focal"), presets=own)
+    control, encoder = (getattr(configured(mine, "demo", SPEC.env), name) for name in ("control", "encoder"))
+    assert control.strength == 5.0 and encoder.steps == presets()["demo"]["parts"]["MeanPool"]["steps"]
+    both = replace(mine, presets={**own, "demo": {"Brac": {"strength": 6.0}}})
+    assert configured(both, "demo", SPEC.env).control.strength == 6.0
+
+
 def test_a_preset_that_makes_the_same_data_as_the_one_it_extends_shares_them() -> None:
     """So the demo's data serve a run at `lite`; presets of their own data keep their name."""
     assert data_preset("demo", SPEC.env) == "lite"
@@ -189,7 +203,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"split": "exprt"}, "did you mean 'expert'"),
     ({"env": "point-robot-wind", "split": "relabeled"}, "split of point-robot-wind"),
     ({"preset": "lit"}, "did you mean 'lite'"),
-    ({"overrides": {"training.meta_batch": 81}}, "exceeds the 80 training tasks"),
     ({"overrides": {"encoder.gates": "sigmoid"}}, "did you mean 'encoder.gate'"),
     ({"overrides": {"encoder.dropout": 1.0}}, "encoder.dropout = 1.0"),
     ({}, "bench generate-data --env sparse-point-robot"),

@@ -5,11 +5,19 @@ from __future__ import annotations
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.runs import CPU
 
 from comrl.benchmark import provenance
 from comrl.benchmark.provenance import DISTRIBUTION, code_revision
+from comrl.benchmark.reporting.cards import Provenance
+from comrl.benchmark.reporting.ledger import read_ledger
+from comrl.benchmark.spec import RunSpec
+from comrl.benchmark.training import train as training
+from comrl.benchmark.training.job import prepare_job
+from comrl.benchmark.training.run import run_job
 
 
 def git(folder: Path, *words: str) -> str:
@@ -63,3 +71,34 @@ def test_a_repository_that_the_surroundings_name_is_not_asked(
     head = git(repository, "rev-parse", "--short=12", "HEAD")
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nothing"))
     assert code_revision(repository / "package" / "provenance.py") == head
+
+
+def test_a_training_that_goes_on_with_other_code_or_threads_says_so(
+    smoke_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The card has what it was begun with, and a sentence of what it went on with."""
+    spec = RunSpec(
+        env="sparse-point-robot", split="mixed", preset="smoke", algo="blind", seeds=(0,), overrides={}
+    )
+    job, seen = prepare_job(spec, smoke_data, CPU), []
+
+    def stop(rows: Any) -> None:
+        seen.append(rows)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    def birth(code: str, threads: int) -> Provenance:
+        made = Provenance(git=code, packages={"torch": "2"}, threads=threads, device="cpu")
+        monkeypatch.setattr(training, "birth_of", lambda device: made)
+        return made
+
+    begun, work = birth("aaa", 1), tmp_path / "work" / job.name
+    work.mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(job, work / "checkpoint.pt", stop)
+    birth("bbb", 2)
+    run_job(job, tmp_path)
+    card = read_ledger(tmp_path).runs[0].card
+    assert card.provenance == begun
+    then, now = (f"code {code}, cpu (fp32, threads: {n})" for code, n in (("aaa", 1), ("bbb", 2)))
+    assert card.doubts == (f"it went on with {now}, and until then with {then}",)

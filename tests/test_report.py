@@ -132,7 +132,7 @@ def test_the_page_stands_alone(page: Path) -> None:
     for source in re.findall(r'src="data:image/png;base64,([^"]*)"', text):
         assert base64.b64decode(source).startswith(b"\x89PNG")
     assert "Nothing is missing" not in text  # the fixture lacks two of the paper's algorithms
-    assert "bench run --env point-robot-wind --algo focalpp-contrastive focalpp-seq --preset lite" in text
+    assert "--env point-robot-wind --split mixed --algo focalpp-contrastive focalpp-seq --seeds 0" in text
 
 
 def test_no_figure_names_an_environment_or_algorithm() -> None:
@@ -229,13 +229,16 @@ def test_numbers_in_print() -> None:
     assert tables.mean_std(12.958, 0.0894) == "12.96 (0.09)"
     assert tables.mean_std(1351.4, 90.46) == "1351.4 (90.5)"
     assert tables.mean_std(-183.32, 4.163) == "−183.3 (4.2)"
+    assert tables.mean_std(-183.32, 0.0312) == "−183.3 (0.03)"  # and not 0.0
     assert tables.interval(-1.0, 2.0) == "[−1.00, 2.00]"
     assert [tables.fixed(x) for x in (-1e-17, -3.02e-3, 1.5)] == ["0.00", "0.00", "1.50"]
 
 
 def test_a_table_survives_its_formats() -> None:
     frame = pd.DataFrame({"group": ["a_b", "", "c"], "x|y": ["1.0", "−2.0", "–"], "50 %": ["α<β", "", "x"]})
-    assert tables.markdown(frame).splitlines()[0] == "| group | x\\|y | 50 % |"
+    assert tables.markdown(frame).splitlines()[:2] == ["| group | x\\|y | 50 % |", "| --- | ---: | --- |"]
+    grouped = pd.DataFrame({"group": ["name", *[""] * 19], "x": ["1.0"] * 20})
+    assert tables.markdown(grouped).splitlines()[1] == "| --- | ---: |"  # what is blank is no number
     made = tables.latex(frame, "100 %", "t")
     assert r"\multicolumn{2}{l}{\textit{a\_b}} \\" in made and r"1.0 & $\alpha$$<$$\beta$ \\" in made
     assert made.count(r"\multicolumn") == 2 and "resizebox" not in made
@@ -301,9 +304,10 @@ def test_portraits_of_earlier_versions_make_the_data_page(tmp_path: Path) -> Non
 
 
 def test_pictures_of_data_suit_their_environments(ledger: Ledger) -> None:
-    assert len(state_maps(ledger).axes) == 2  # only observations of point robots are a map
     with style.styled():
+        maps = [axis.get_title(loc="left") for axis in state_maps(ledger).axes]
         shown = returns_by_task(ledger).axes
+    assert maps == [GOALS.label, WIND.label, ""]  # alone their observations are a map; and the key of colours
     assert len(shown) == 2 + len(MUJOCO)
     labels = {text for axis in shown for text in axis.get_legend_handles_labels()[1]}
     assert {"expert", "medium", "random"} <= labels and "mixed" not in labels

@@ -10,6 +10,7 @@ import torch
 from support.runs import CPU, TOY, begin, toy_goals, toy_sampler
 
 from comrl.algorithms.algorithm import Space, find_algorithm
+from comrl.benchmark.generation import generate as generation
 from comrl.benchmark.generation.generate import generate
 from comrl.benchmark.reporting.figures import style
 from comrl.benchmark.reporting.figures.shifted import (
@@ -24,11 +25,13 @@ from comrl.benchmark.training import run as running
 from comrl.benchmark.training.shifted import relabelled
 from comrl.datasets.splits import find_split
 from comrl.datasets.store import open_dataset
+from comrl.datasets.taskfile import Quality, Visits
 from comrl.datasets.verify import verify
 from comrl.datasets.visits import BEHAVIOURS, Pairs, behaviours_of, hosts_of, load_visits, pairs_of
 from comrl.envs import TaskSet
 from comrl.envs.family import sparsify
 from comrl.envs.point_robot import STEP
+from comrl.envs.rollout import Episodes
 from comrl.ground.errors import BadInput
 from comrl.ground.noise import Stream
 
@@ -70,7 +73,9 @@ def test_behaviours_go_from_the_task_itself_to_the_farthest() -> None:
     apart = np.abs(found - 35)
     assert found[0] == 35 and apart[1] == 1 and apart[-1] == 35 and (np.diff(apart) > 0).all()
     few = TaskSet("two", 0, np.array([[-1.0], [1.0]]), (0, 1), (0, 1))
-    assert {*behaviours_of(1, few).tolist()} == {0, 1} and behaviours_of(1, few)[0] == 1
+    assert behaviours_of(1, few).tolist() == [1, 0]
+    some = TaskSet("toy", 0, np.arange(8.0)[:, None], tuple(range(8)), (3,))
+    assert behaviours_of(0, some).tolist() == list(range(8))
 
 
 def test_whom_an_agent_visits_is_who_draws_by_it() -> None:
@@ -108,6 +113,27 @@ def test_without_visits_the_data_are_the_same_and_the_test_is_refused(
         load_visits(bare, find_split("mixed"), None)
     with pytest.raises(BadInput, match=r"data\.visits = 1 changes nothing: tasks of sparse-point-robot"):
         generate("sparse-point-robot", tmp_path / "no", overrides={"data.visits": 1}, **order)
+
+
+def played(hosts: tuple[int, ...], lost: tuple[int, ...] = ()) -> Visits:
+    """One agent's visits of two steps, some of which diverged."""
+    reward = np.zeros((len(hosts), 2))
+    reward[list(lost), 1] = np.nan
+    rows, flags = np.zeros((len(hosts), 2, 1)), np.zeros((len(hosts), 2), dtype=bool)
+    return Visits(np.array(hosts), Episodes(rows, rows, reward, rows, flags, ~flags))
+
+
+def test_visits_whose_physics_diverged_are_left_out() -> None:
+    """And where a test task has none left, it is known to lack some."""
+    few = TaskSet("toy", 0, np.arange(4.0)[:, None], (0, 1), (2, 3))
+    hosts = (2, 2, 3, 3, 0)
+    for lost, left, unmet in [((), (2, 2, 3, 3), []), ((0,), (2, 3, 3), []), ((0, 1), (3, 3), [2])]:
+        kept = generation._trips(played(hosts, lost), 0, 1, home=0)
+        assert kept is not None and tuple(kept.hosts) == left and np.isfinite(kept.episodes.reward).all()
+        quality = Quality(0, kept.episodes, kept)
+        assert generation._unmet({"expert": quality}, 0, few) == unmet
+    assert generation._trips(played(hosts, (0, 1, 2, 3)), 0, 1, home=0) is None
+    assert generation._unmet({"expert": quality._replace(visits=None)}, 0, few) == [2, 3]
 
 
 @pytest.mark.parametrize("env", ["sparse-point-robot", "point-robot-wind"])

@@ -21,7 +21,7 @@ from comrl.benchmark.reporting.ledger import read_card, read_ledger
 from comrl.benchmark.spec import RunSpec
 from comrl.benchmark.training import job
 from comrl.benchmark.training import run as running
-from comrl.benchmark.training.weights import algorithm_of
+from comrl.benchmark.training.weights import algorithm_of, training_of
 from comrl.datasets.store import open_dataset
 from comrl.ground.errors import BadInput
 
@@ -143,6 +143,18 @@ def test_the_algorithm_comes_back_with_the_settings_it_was_trained_with(algo: st
     assert describe(back.encoder) == card.algorithm["encoder"]
 
 
+def test_what_an_older_card_does_not_say_is_as_it_was_then(results: Path) -> None:
+    card = read_card(folder_of(results, "focalpp"))
+    assert (
+        card.training["context_bank"] != 0 and training_of(card).context_bank == card.training["context_bank"]
+    )
+    older = {name: value for name, value in card.training.items() if name != "context_bank"}
+    assert training_of(card.model_copy(update={"training": older})).context_bank == 0
+    del older["discount"]
+    with pytest.raises(BadInput, match=r"does not say its training\.discount"):
+        training_of(card.model_copy(update={"training": older}))
+
+
 def test_weights_are_tensors_and_plain_values(results: Path) -> None:
     body = torch.load(folder_of(results, "mbml") / "weights.pt", weights_only=True)
     assert body["format"] == 1 and {"encoder", "critic", "decoder"} <= body["nets"].keys()
@@ -177,6 +189,17 @@ def test_weights_that_are_not_whole_are_refused(
     said = capsys.readouterr().err
     assert "bench run" in said and len(said.splitlines()) == 1
     read_ledger(own)  # a report needs no weights
+
+
+def test_the_oracle_is_told_its_task(results: Path, smoke_data: Path) -> None:
+    policy, (context, _) = (
+        comrl.load(folder_of(results, "oracle")),
+        open_dataset(smoke_data, ENV).read(7, "expert"),
+    )
+    for params in (None, [0.5], [[0.5, 0.5]]):
+        with pytest.raises(BadInput, match="learns nothing from a context; give params, 2 numbers"):
+            policy.infer(context, params)
+    assert comrl.load(folder_of(results, "focal")).infer(context).shape[0] == 2
 
 
 def test_a_seed_that_was_not_trained_is_refused(results: Path) -> None:

@@ -45,7 +45,7 @@ def film(arguments: Arguments) -> int:
     encode = encoder(arguments.format)
     device = prepare(Machine(arguments.device, arguments.threads, arguments.precision))
     run = arguments.run.resolve()
-    out, rows = arguments.out or run.parents[1] / "films", []
+    out, rows = arguments.out or run.parent.parent / "films", []
     for seen in watch(run, arguments.data, device, arguments.task, arguments.seed):
         content = encode(drawn(seen), frames_per_second(seen.family))
         path = out / f"{run.name}.task-{seen.task:03d}.seed-{seen.seed}.{arguments.format}"

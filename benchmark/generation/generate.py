@@ -123,10 +123,7 @@ def generate(
             f"data.visits = {protocol.data.visits} changes nothing: tasks of {env} differ in rewards alone; "
             "leave it out"
         )
-    if protocol.behaviour.steps % protocol.behaviour.checkpoint_every:
-        raise BadInput(
-            "behaviour.steps must be a multiple of behaviour.checkpoint_every, or the last is lost"
-        )
+    _refuse_behaviour(protocol.behaviour, trainer)
     settings: dict[str, JsonValue] = {"behaviour": used(protocol.behaviour), "data": used(protocol.data)}
     model = family.model_sha256() if family.model_sha256 else None
     birth = Birth(data_preset(preset, env), trainer, protocol.behaviour.seed, settings, packages(), model)
@@ -148,6 +145,24 @@ def generate(
         "seconds": round(time.perf_counter() - start, 1),
         "folder": str(folder),
     }
+
+
+def _refuse_behaviour(behaviour: Behaviour, trainer: str) -> None:
+    """BadInput where agents would not learn, lose their last steps, or not be trained as the settings say."""
+    if behaviour.steps % behaviour.checkpoint_every:
+        raise BadInput(
+            "behaviour.steps must be a multiple of behaviour.checkpoint_every, or the last is lost"
+        )
+    if not behaviour.updates:
+        raise BadInput(
+            f"behaviour.steps {behaviour.steps} leave agents nothing to learn after "
+            f"{behaviour.warmup_steps} random ones; raise steps, or lower behaviour.warmup_steps, with --set"
+        )
+    if trainer == "sb3" and behaviour.first_value != "zero":
+        raise BadInput(
+            f"--trainer sb3 starts critics at zero and behaviour.first_value is {behaviour.first_value}; "
+            "say --set first_value=zero"
+        )
 
 
 def complete(folder: Path, family: TaskFamily, task_set: TaskSet, birth: Birth) -> bool:
@@ -230,6 +245,9 @@ def make_block(order: Block, progress: Callable[[int], object]) -> None:
         curve = Checkpoints(steps, returns[:, member], deterministic[:, member])
         if task in order.missing:
             chosen = _qualities(seen, task, member, returns.shape[1], curve)
+            if order.protocol.data.visits and (unmet := _unmet(chosen, task, task_set)):
+                lost.append(f"task {unmet[0]} diverged at every visit of task {task}'s agent")
+                continue
             write_task(order.folder, family, task_set, task, chosen, curve, order.birth)
     if lost:
         raise BadInput(
@@ -311,12 +329,18 @@ def _own(episodes: Episodes, member: int, members: int) -> Episodes:
 
 
 def _trips(visits: Visits | None, member: int, members: int, home: int) -> Visits | None:
-    """One agent's visits, without those that stayed at home."""
+    """One agent's visits, without those that stayed at home or in which the physics diverged."""
     if visits is None:
         return None
     hosts, episodes = visits.hosts.reshape(members, -1)[member], _own(visits.episodes, member, members)
-    away = hosts != home
+    away = (hosts != home) & np.isfinite(episodes.reward).all(-1)
     return Visits(hosts[away], Episodes(*(field[away] for field in episodes))) if away.any() else None
+
+
+def _unmet(chosen: dict[str, Quality], task: int, task_set: TaskSet) -> list[int]:
+    """The test tasks that a task's agent visits, of which some quality has no visit."""
+    met = [[] if one.visits is None else one.visits.hosts.tolist() for one in chosen.values()]
+    return [host for host in hosts_of([task], task_set)[0] if not all(host in own for own in met)]
 
 
 def disk_bytes(family: TaskFamily, protocol: Protocol) -> int:

@@ -12,12 +12,14 @@ def cautions(ledger: Ledger) -> list[str]:
     """Sentences: of each setting where the yardsticks rank nobody, of each doubt of a run, and of seeds that
     were not trained alike.
     """
-    found = [said for group in by_setting(entries(ledger)).values() for said in _of_yardsticks(group)]
+    every = entries(ledger)
+    top = top_role(every)
+    found = [said for group in by_setting(every).values() for said in _of_yardsticks(group, top)]
     for run in ledger.runs:
         found += [
             f"{run.card.env_label}, {run.split} data, {run.label}: {doubt}." for doubt in run.card.doubts
         ]
-    return found + [said for entry in entries(ledger) if (said := _of_provenance(entry))]
+    return found + [said for entry in every if (said := _of_provenance(entry))]
 
 
 def _of_provenance(entry: Entry) -> str:
@@ -45,9 +47,9 @@ def made_with(card: RunCard) -> tuple[str, ...]:
     return (f"code {birth.git[:12]}", f"{birth.device} ({birth.precision})", *packages)
 
 
-def _of_yardsticks(group: list[Entry]) -> list[str]:
+def _of_yardsticks(group: list[Entry], role: str) -> list[str]:
     """Where the top is no better than the lower yardstick, or worse than a method, whole seeds redrawn."""
-    tops, lows = of_role(group, top_role(group)), of_role(group, "lower")
+    tops, lows = of_role(group, role), of_role(group, "lower")
     if not tops:
         return []
     top, where, found = tops[0], group[0].setting, []
@@ -66,4 +68,5 @@ def _of_yardsticks(group: list[Entry]) -> list[str]:
 
 
 def _interval(entry: Entry) -> tuple[float, float]:
+    """Of the interquartile mean; nan of a single seed, which lies above and below nothing."""
     return metrics.bootstrap(entry.returns(entry.first.headline), whole_seeds=True)

@@ -20,8 +20,16 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
 
 
 def csv_table(content: bytes) -> pd.DataFrame:
-    """Every number comes back to the last bit, which pandas' own reader does not promise in all versions."""
-    names, *rows = csv.reader(io.StringIO(content.decode()))
+    """A table whose every number comes back to the last bit, which pandas' own reader does not promise in all
+    versions; ValueError where it is none.
+    """
+    try:
+        names, *rows = csv.reader(io.StringIO(content.decode()))
+    except csv.Error as error:
+        raise ValueError(f"no table ({error})") from error
+    ragged = next((i for i, row in enumerate(rows, 1) if len(row) != len(names)), None)
+    if ragged is not None:
+        raise ValueError(f"row {ragged} of a table has {len(rows[ragged - 1])} cells, not {len(names)}")
     return pd.DataFrame({name: _column([row[i] for row in rows]) for i, name in enumerate(names)})
 
 
@@ -42,6 +50,9 @@ def npz_bytes(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
 
 
 def npz_arrays(content: bytes) -> Arrays:
-    """The arrays of an npz file by name."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    """The arrays of an npz file by name; ValueError where it is none."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:  # of zipfile, zlib, NumPy or its parser: who knows what damaged bytes raise
+        raise ValueError(f"no npz file ({error or type(error).__name__})") from error

@@ -10,6 +10,7 @@ import numpy as np
 from comrl.benchmark.reporting import metrics
 from comrl.benchmark.reporting.figures.views import (
     Entry,
+    about_scores,
     by_setting,
     entries,
     headline_split,
@@ -57,17 +58,18 @@ def standings(ledger: Ledger) -> tuple[list[str], list[Standing]]:
     upper is above the lower; who lacks one of these has none.
     """
     groups = list(by_setting(entries(ledger, split=headline_split())).values())
+    top = top_role(entries(ledger))
     labels = list(dict.fromkeys(entry.label for group in groups for entry in group))
     scores: dict[str, list[float]] = {label: [] for label in labels}
-    scored = [group for group in groups if _range(group) and group[0].env in paper()["environments"]]
+    scored = [group for group in groups if _range(group, top) and group[0].env in paper()["environments"]]
     for group in scored:
-        low, high = _range(group) or (0.0, 0.0)
+        low, high = _range(group, top) or (0.0, 0.0)
         for entry in group:
             scores[entry.label].append(float(metrics.normalised(_mean(entry), low, high)))
     rows = []
     for label in labels:
         own = [next((entry for entry in group if entry.label == label), None) for group in groups]
-        rows.append(_standing(label, own, scores[label] if len(scores[label]) == len(scored) else []))
+        rows.append(_standing(own, scores[label] if len(scores[label]) == len(scored) else []))
     rows.sort(key=lambda row: (row.score.value is None, -(row.score.value or 0.0)))
     return [group[0].first.card.env_label for group in groups], rows
 
@@ -82,18 +84,20 @@ def page(ledger: Ledger, room: Any, generator: str) -> str:
         preset=", ".join(ledger.protocols),
         split=headline_split(),
         held_out=nothing_held_out(ledger),
+        about_scores=about_scores(ledger),
     )
 
 
-def _standing(label: str, own: list[Entry | None], scores: list[float]) -> Standing:
+def _standing(own: list[Entry | None], scores: list[float]) -> Standing:
     there = [entry for entry in own if entry is not None]
     first = there[0].first
     counts = [len(entry.seeds()) for entry in there]
     few, many = min(counts), max(counts)
     score = Cell(fixed(float(np.mean(scores))), float(np.mean(scores))) if scores else Cell(NONE)
-    codes = dict.fromkeys(run.card.provenance.git[:8] for entry in there for run in entry.runs)
+    runs = (run for entry in there for run in entry.runs)
+    codes = dict.fromkeys(card.provenance.git[:12] for run in runs for card in run.cards)
     return Standing(
-        algorithm=first.card.label if first.origin else label,
+        algorithm=first.variant,
         role=first.role,
         origin=first.origin or OURS,
         score=score,
@@ -112,9 +116,9 @@ def _mean(entry: Entry) -> float:
     return float(entry.returns(entry.first.headline).mean())
 
 
-def _range(group: list[Entry]) -> tuple[float, float] | None:
-    """The lower and the upper yardstick's means; None where there are not both, or they measure nothing."""
-    lows, tops = of_role(group, "lower"), of_role(group, top_role(group))
+def _range(group: list[Entry], top: str) -> tuple[float, float] | None:
+    """The means of the lower yardstick and of that role's; None where one lacks, or they measure nothing."""
+    lows, tops = of_role(group, "lower"), of_role(group, top)
     if not lows or not tops:
         return None
     low, high = _mean(lows[0]), _mean(tops[0])

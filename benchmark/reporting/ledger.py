@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from comrl.ground.hashing import difference, sha256
 from comrl.ground.reading import content_of, folders_in
 
 CURVES = "curves.csv"
+RETURNS = "returns.csv"
 ONLINE = "online.csv"
 SHIFTED = "shifted.csv"
 FROM_PRIOR, EPISODES = 2, 5  # of an online trial: two explore, the last three, with the task inferred, score
@@ -86,6 +87,7 @@ class Ledger:
             )
         runs = tuple(run for run in self.runs if preset in (None, run.protocol))
         _refuse_mixed(runs)
+        _refuse_other_parts(runs)
         used = {run.card.data_sha256 for run in runs}
         known = {run.env for run in runs}
         portraits = tuple(p for p in self.portraits if p.card.sha256 in used or p.env not in known)
@@ -93,37 +95,58 @@ class Ledger:
 
 
 def _refuse_mixed(runs: Iterable[Run]) -> None:
-    """BadInput where two runs of one environment differ in training numbers, data or test tasks.
+    """BadInput where runs of one environment differ in training numbers or data, or algorithms share a label.
 
-    A number that one of them does not know is a newer one, of which it had no use.
+    A number is compared with the first run that knows it: one that does not had no use for it.
     """
-    first: dict[tuple[str, str], Run] = {}
+    known: dict[tuple[str, ...], Run] = {}
     for run in runs:
-        other = first.setdefault((run.env, run.split), run)
-        mine, theirs = run.card.training, other.card.training
-        for key in sorted(mine.keys() & theirs.keys()):
-            if mine[key] != theirs[key]:
-                raise BadInput(
-                    f"{other.path.name} and {run.path.name} were trained with different {key} "
-                    f"({theirs[key]} and {mine[key]}) under one preset; {APART}"
-                )
-        what = _part_difference(other.card.preset_parts, run.card.preset_parts)
-        if what:
-            raise BadInput(
-                f"{other.path.name} and {run.path.name} were trained under one preset's name with different "
-                f"settings of a part ({what}); {APART}"
-            )
-        other = first.setdefault((run.env, ""), run)
+        for key, value in sorted(run.card.training.items()):
+            other = known.setdefault(("number", run.env, run.split, key), run)
+            there = other.card.training[key]
+            if value != there:
+                raise _mixed(other, run, f"with different {key} ({there} and {value}) under one preset")
+        for name, part in sorted(run.card.preset_parts.items()):
+            other = known.setdefault(("part", run.env, run.split, name), run)
+            if what := difference(other.card.preset_parts[name], part, name):
+                how = f"under one preset's name with different settings of a part ({what})"
+                raise _mixed(other, run, how)
+        other = known.setdefault(("data", run.env), run)
         if run.card.data_sha256 != other.card.data_sha256:
+            raise _mixed(other, run, "on different data sets")
+        other = known.setdefault(("label", run.label), run)
+        if (run.algo, run.origin) != (other.algo, other.origin):
             raise BadInput(
-                f"{other.path.name} and {run.path.name} were trained on different data sets; {APART}"
+                f"{other.path.name} and {run.path.name} are of two algorithms with one label, {run.label!r}; "
+                "give one of them another label and train it again, or keep it in another --results folder"
             )
 
 
-def _part_difference(mine: Tree, theirs: Tree) -> str:
-    """Where two presets disagree on a part that both know; nothing where they agree."""
-    both = sorted(mine.keys() & theirs.keys())
-    return difference({name: mine[name] for name in both}, {name: theirs[name] for name in both})
+def _mixed(other: Run, run: Run, how: str) -> BadInput:
+    """The error of two runs that no table may mix."""
+    return BadInput(f"{other.path.name} and {run.path.name} were trained {how}; {APART}")
+
+
+def _refuse_other_parts(runs: Iterable[Run]) -> None:
+    """BadInput where seeds of one entry have different parts; a setting that one lacks is newer."""
+    first: dict[tuple[str, ...], Run] = {}
+    for run in runs:
+        other = first.setdefault((run.env, run.split, run.algo, run.origin, run.label), run)
+        mine, theirs = run.card.algorithm, other.card.algorithm
+        if what := difference(in_common(theirs, mine), in_common(mine, theirs)):
+            raise BadInput(
+                f"{other.path.name} and {run.path.name} would be seeds of one {run.label} whose parts differ "
+                f"({what}); move the older of these folders away, or keep it in another --results folder"
+            )
+
+
+def in_common(mine: Tree, theirs: Tree) -> Tree:
+    """Of a tree of parts, what the other has too: a setting that one lacks is another version's."""
+    found: Tree = {}
+    for name in mine.keys() & theirs.keys():
+        own, other = mine[name], theirs[name]
+        found[name] = in_common(own, other) if isinstance(own, dict) and isinstance(other, dict) else own
+    return found
 
 
 def write_run(
@@ -139,7 +162,7 @@ def write_run(
 
     explored: the tests on self-collected contexts, by the name of the exploration.
     """
-    files: dict[str, bytes] = {CURVES: csv_bytes(curves), "returns.csv": csv_bytes(returns)}
+    files: dict[str, bytes] = {CURVES: csv_bytes(curves), RETURNS: csv_bytes(returns)}
     files |= {explored_file(name): csv_bytes(table) for name, table in (explored or {}).items()}
     if probe:
         files["probe.npz"] = npz_bytes(probe)
@@ -206,19 +229,37 @@ def read_run(path: Path) -> Run:
     """One folder of results, compared with its hashes."""
     card, files = _read(path, RunCard)
     try:
-        curves, returns = csv_table(files[CURVES]), csv_table(files["returns.csv"])
+        curves, returns = csv_table(files[CURVES]), csv_table(files[RETURNS])
         probe = npz_arrays(files["probe.npz"]) if "probe.npz" in files else {}
         shifted = csv_table(files[SHIFTED]) if SHIFTED in files else None
+        _require_whole(card, curves, returns)
         return Run(path, card, curves, returns, probe, explored_tables(files), shifted)
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError) as error:
         raise unreadable(path, error) from error
+
+
+def _require_whole(card: RunCard, curves: pd.DataFrame, returns: pd.DataFrame) -> None:
+    """ValueError where a table lacks a column, or the last test a seed, a test task or the training split."""
+    scores = [name for name, _ in card.scores]
+    if not scores:
+        raise ValueError("the card names no score")
+    known = {CURVES: (curves, {"seed", "step"}), RETURNS: (returns, {"seed", "context", "task", "episode"})}
+    for file, (table, columns) in known.items():
+        if lacking := sorted({*columns, *scores} - {*table}):
+            raise ValueError(f"{file} has no column {lacking[0]}")
+        table[scores].astype(float)
+    asked = set(product(card.spec.seeds, card.task_set.test))
+    tests = returns[["context", "seed", "task"]].drop_duplicates().groupby("context")
+    there = {context: set(zip(own["seed"], own["task"], strict=True)) for context, own in tests}
+    if card.spec.split not in there or any(pairs != asked for pairs in there.values()):
+        raise ValueError(f"{RETURNS} is not the test of every seed in every test task")
 
 
 def _read_portrait(path: Path) -> Portrait:
     card, files = _read(path, PortraitCard)
     try:
         return Portrait(path, card, npz_arrays(files["portrait.npz"]))
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError) as error:
         raise unreadable(path, error) from error
 
 

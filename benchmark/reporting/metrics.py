@@ -17,6 +17,8 @@ RESAMPLES = 2000
 DEALS = 200_000
 """So many ways of dealing seeds to two sides are all tried; of more, so many are drawn."""
 TIE = 1e-9  # below which two sums of ranks are one
+UNKNOWN = (float("nan"), float("nan"))
+"""The interval of fewer than two seeds."""
 
 
 def std(values: ArrayLike) -> float:
@@ -45,7 +47,10 @@ def bootstrap(
 
     Stratified, as is usual, every task draws its own seeds. But the tasks of one seed share one policy and
     its luck: drawing `whole_seeds` keeps that together, and is the wider and safer interval of the two.
+    One seed says nothing of others: nan.
     """
+    if len(np.asarray(scores)) < 2:
+        return UNKNOWN
     return _interval(statistic(_redrawn(scores, np.random.default_rng(seed), whole_seeds)))
 
 
@@ -70,7 +75,12 @@ def probability_of_improvement(ours: ArrayLike, theirs: ArrayLike) -> Array:
 def improvement_interval(
     ours: ArrayLike, theirs: ArrayLike, *, whole_seeds: bool = False, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % bootstrap interval of the probability of improvement, seeds redrawn.  [S, T], [S', T]."""
+    """95 % bootstrap interval of the probability of improvement, seeds redrawn.  [S, T], [S', T].
+
+    nan where a side has one seed, of which nothing can be redrawn.
+    """
+    if min(len(np.asarray(ours)), len(np.asarray(theirs))) < 2:
+        return UNKNOWN
     draw = np.random.default_rng(seed)
     again = [_redrawn(table, draw, whole_seeds) for table in (ours, theirs)]
     return _interval(probability_of_improvement(*again))
@@ -80,9 +90,12 @@ def chance_of_dealing(ours: ArrayLike, theirs: ArrayLike) -> tuple[float, float]
     """How often seeds that are dealt to the two sides anew improve as much, and as little.  [S, T], [S', T].
 
     These are the one-sided p-values of the permutation test whose statistic is the probability of improvement
-    and whose unit is the whole seed: exact for any number of seeds.
+    and whose unit is the whole seed: exact for any number of seeds where both sides draw from one
+    distribution (docs/claims.md says how far off where they do not). What is not a number decides nothing: 1.
     """
     table = np.concatenate([np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)])
+    if np.isnan(table).any():
+        return 1.0, 1.0
     gap = table[:, None] - table[None]  # [N, N, T]
     rank = (np.sign(gap) / 2 + 0.5).mean(-1).sum(-1)  # [N]; the probability grows with our side's sum of it
     mine = np.arange(len(np.asarray(ours)))

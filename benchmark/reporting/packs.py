@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from comrl.benchmark.reporting.cards import RunCard
 from comrl.benchmark.reporting.folders import read_files
-from comrl.benchmark.reporting.ledger import Ledger, Run, merge_seeds, read_run
+from comrl.benchmark.reporting.ledger import Ledger, Run, in_common, merge_seeds, read_run
 from comrl.ground.cards import Tree
 from comrl.ground.discovery import suggestion
 from comrl.ground.errors import BadInput
@@ -103,10 +103,10 @@ def _members(path: Path) -> dict[str, bytes]:
         card = json.loads(found.pop(CARD))
         if card["format"] > FORMAT:
             raise BadInput(f"{path}: format {card['format']}, this code reads {FORMAT}; update comrl-bench")
-        hashes = dict(card["files"])
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError, NotImplementedError) as error:
-        if isinstance(error, BadInput):
-            raise
+        hashes = {str(name): value for name, value in card["files"].items()}
+    except BadInput:
+        raise
+    except Exception as error:  # of zipfile, zlib or json: who knows what damaged bytes raise
         raise BadInput(f"{path}: not a pack, or a broken one ({error}); {AGAIN}") from error
     for name in sorted({*found, *hashes}):
         if name not in found or sha256(found[name]) != hashes.get(name):
@@ -142,6 +142,7 @@ def beside(ledger: Ledger, packs: Iterable[Path]) -> Ledger:
                     "table mixes two protocols"
                 )
             _refuse_other(path, run, ledger)
+            _refuse_scores(path, run, [*runs, *theirs])
         runs += theirs
     return Ledger(tuple(runs), ledger.portraits).select()
 
@@ -155,23 +156,29 @@ def _refuse_other(path: Path, run: Run, ledger: Ledger) -> None:
                 f"({run.card.data_sha256[:8]}, ours is {own.card.data_sha256[:8]}); train both on one"
             )
         if own.algo == run.algo:
+            if own.role != run.role:
+                raise BadInput(
+                    f"{path}: its {run.algo} is {run.role} where ours of that name is {own.role}; rename one"
+                )
             mine, theirs = own.card.algorithm, run.card.algorithm
             if (own.env, own.split, own.spec.overrides) != (run.env, run.split, run.spec.overrides):
                 mine, theirs = _classes(mine), _classes(theirs)  # settings may differ there
-            what = difference(_common(mine, theirs), _common(theirs, mine))
+            what = difference(in_common(mine, theirs), in_common(theirs, mine))
             if what:
                 raise BadInput(
                     f"{path}: its {run.algo} is another algorithm than ours of that name ({what}); rename one"
                 )
 
 
-def _common(mine: Tree, theirs: Tree) -> Tree:
-    """Of a tree of parts, what the other has too: a setting that one lacks is another version's."""
-    found: Tree = {}
-    for name in mine.keys() & theirs.keys():
-        own, other = mine[name], theirs[name]
-        found[name] = _common(own, other) if isinstance(own, dict) and isinstance(other, dict) else own
-    return found
+def _refuse_scores(path: Path, run: Run, others: Iterable[Run]) -> None:
+    """BadInput where a run of a pack was scored otherwise than another run of its environment."""
+    for other in others:
+        if other.env == run.env and list(other.scores) != list(run.scores):
+            mine, theirs = ", ".join(other.scores), ", ".join(run.scores)
+            raise BadInput(
+                f"{path}: {run.path.name} has the scores {theirs}, and {other.path.name} has {mine}; train "
+                "both with one version of comrl-bench"
+            )
 
 
 def _classes(tree: Tree) -> Tree:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from comrl.benchmark.reporting import leaderboard
 from comrl.benchmark.reporting.cautions import cautions
 from comrl.benchmark.reporting.figures import SECTIONS, Absent, Figure
 from comrl.benchmark.reporting.figures.views import (
+    about_scores,
     beyond_the_paper,
     entries,
     headline_split,
@@ -22,7 +24,7 @@ from comrl.benchmark.reporting.figures.views import (
 from comrl.benchmark.reporting.ledger import Ledger, read_ledger
 from comrl.benchmark.reporting.making import Made, declared_figures, make_all
 from comrl.benchmark.reporting.packs import beside
-from comrl.benchmark.suite import protocol_flags
+from comrl.benchmark.suite import protocol_flags, run_command, seeds_for
 from comrl.envs.family import families
 from comrl.ground.errors import BadInput, Notice
 from comrl.ground.files import LOCK, claimed, require_writable, write_folder_whole
@@ -101,12 +103,13 @@ def _page(ledger: Ledger, made: list[Made], absent: Mapping[Figure, Absent | Non
         .render(
             generator=GENERATOR,
             sections=sections,
-            absent=missing_figures(ledger, absent),
+            absent=missing_figures(ledger.own, absent),
             gaps=missing_runs(ledger.own),
             cautions=cautions(ledger),
             birth=birth(ledger),
             held_out=nothing_held_out(ledger) or "No test task is among the training tasks.",
             beyond=beyond_the_paper(ledger),
+            about_scores=about_scores(ledger),
         )
     )
 
@@ -163,16 +166,52 @@ def missing_figures(ledger: Ledger, absent: Mapping[Figure, Absent | None]) -> l
             for split in paper()["report"]["shift_splits"][env]
         ),
     }
+    protocol = ledger.runs[0].protocol
     return [
         (f"{figure.title}: {why.reason}", why.remedy)
         if why
-        else (figure.title, figure.needs.format(**fields))
+        else (figure.title, _in_full(figure.needs.format(**fields), protocol))
         for figure, why in absent.items()
     ]
 
 
+def _in_full(commands: str, protocol: str) -> str:
+    """Commands with what makes them add to a protocol's ledger: its options, and the suite's seeds."""
+    found = []
+    for command in commands.split(" && "):
+        name, *options = re.split(r" (?=--)", command)
+        given = {key: values for key, *values in map(str.split, options)}
+        chosen = given.keys() & {"--seeds", "--preset", "--set"}
+        if name == "bench run" and {"--env", "--algo"} <= given.keys() and not chosen:
+            envs, algos, splits = (
+                given.pop(key, [headline_split()]) for key in ("--env", "--algo", "--split")
+            )
+            rest = "".join(f" {' '.join([key, *values])}" for key, values in given.items())
+            found += [_trainings(envs, split, algos, protocol, rest) for split in splits]
+        elif name == "bench generate-data" and "--preset" not in given:
+            found.append(command + protocol_flags(protocol.partition(",")[0]))
+        else:
+            found.append(command)
+    return " && ".join(found)
+
+
+def _trainings(envs: Iterable[str], split: str, algos: Sequence[str], protocol: str, rest: str = "") -> str:
+    """The commands that train algorithms on a split, each as often as the suite does."""
+    preset, together = protocol.partition(",")[0], dict[tuple[int, tuple[str, ...]], list[str]]()
+    for env in envs:
+        often: dict[int, list[str]] = {}
+        for algo in algos:
+            often.setdefault(seeds_for(env, split, algo, preset), []).append(algo)
+        for seeds, names in often.items():
+            together.setdefault((seeds, tuple(names)), []).append(env)
+    flags = protocol_flags(protocol) + rest
+    return " && ".join(
+        run_command(places, split, names, seeds, flags) for (seeds, names), places in together.items()
+    )
+
+
 def missing_runs(ledger: Ledger) -> list[tuple[str, str]]:
-    """Environment and command wherever the headline or the relabeled split lacks algorithms.
+    """Environment and command wherever the headline or the relabeled split lacks algorithms as they are.
 
     Environments that are not in the paper are asked for where there are runs of them.
     """
@@ -181,14 +220,12 @@ def missing_runs(ledger: Ledger) -> list[tuple[str, str]]:
     asked = {*paper()["environments"], *(run.env for run in ledger.runs)}
     places = [(family.name, report["headline_split"]) for family in families() if family.name in asked]
     places += [(env, report["relabeled_split"]) for env in _known(report["relabeled_environments"])]
-    flags = protocol_flags(ledger.runs[0].protocol)
+    plain = {(run.env, run.split, run.algo) for run in ledger.runs if run.variant == run.card.label}
     found = []
     for env, split in places:
-        there = {run.algo for run in ledger.runs if (run.env, run.split) == (env, split)}
-        lacking = [algo for algo in wanted if algo not in there]
+        lacking = [algo for algo in wanted if (env, split, algo) not in plain]
         if lacking:
-            at = "" if split == headline_split() else f" --split {split}"
-            command = f"bench run --env {env}{at} --algo {' '.join(lacking)}{flags}"
+            command = _trainings([env], split, lacking, ledger.runs[0].protocol)
             found.append((f"{env}, {split} data: {len(lacking)} of {len(wanted)} algorithms", command))
     return found
 

@@ -83,11 +83,15 @@ class Run:
         return next(iter(self.scores))
 
     @property
-    def label(self) -> str:
-        """The algorithm's name in print, with the overrides that make it another, and whose run it is."""
+    def variant(self) -> str:
+        """The algorithm's name in print, with the overrides that make it another."""
         own = [f"{key}={value}" for key, value in self._overrides() if not self._is_training(key)]
-        label = self.card.label + (f" [{', '.join(own)}]" if own else "")
-        return f"{label} ({self.origin})" if self.origin else label
+        return self.card.label + (f" [{', '.join(own)}]" if own else "")
+
+    @property
+    def label(self) -> str:
+        """The same, and whose run it is."""
+        return f"{self.variant} [pack {self.origin}]" if self.origin else self.variant
 
     @property
     def protocol(self) -> str:

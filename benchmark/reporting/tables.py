@@ -22,6 +22,8 @@ SENTENCE = 48
 """Characters from which a cell is a sentence and may take several lines."""
 TINY, SMALL, LARGE = 0.005, 0.1, 100
 """Below which numbers are powers of ten, have three decimals, and two instead of one."""
+ALIKE = 1e-9
+"""No further apart, two numbers are one."""
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """What a cell begins with that spreadsheets take for a formula."""
 MARKDOWN = {"\\": r"\\", "|": r"\|", "&": "&amp;", "<": "&lt;", ">": "&gt;", "`": r"\`"}
@@ -65,6 +67,14 @@ def fixed(value: float | None) -> str:
     return NONE if value is None or math.isnan(value) else _signed(value, _decimals(value))
 
 
+def beside(value: float | None, limit: float = 0.5, decimals: int = 3) -> str:
+    """So many decimals, and more where fewer would print the limit for a value beside it."""
+    if value is None or math.isnan(value):
+        return NONE
+    text = f"{value:.{decimals}f}"
+    return text if float(text) != limit or abs(value - limit) < ALIKE else beside(value, limit, decimals + 1)
+
+
 def _decimals(value: float) -> int:
     return 2 if abs(value) < LARGE else 1
 
@@ -93,15 +103,21 @@ def plain(value: JsonValue) -> str:
 
 
 def mean_std(mean: float, std: float | None, show: Callable[[float], str] = fixed) -> str:
-    """Mean (standard deviation), both with the decimals of the mean where these are fixed."""
+    """Mean (standard deviation), both with the decimals of the mean where these are fixed.
+
+    A deviation that would be zero by these has its own.
+    """
     if std is None or math.isnan(std):
         return show(mean)
-    return f"{show(mean)} ({_signed(std, _decimals(mean)) if show is fixed else show(std)})"
+    if show is not fixed:
+        return f"{show(mean)} ({show(std)})"
+    decimals = _decimals(mean)
+    return f"{fixed(mean)} ({_signed(std, decimals if round(std, decimals) else _decimals(std))})"
 
 
-def interval(low: float | None, high: float | None) -> str:
+def interval(low: float | None, high: float | None, show: Callable[[float | None], str] = fixed) -> str:
     """[low, high]."""
-    return NONE if missing(low) else f"[{fixed(low)}, {fixed(high)}]"
+    return NONE if missing(low) else f"[{show(low)}, {show(high)}]"
 
 
 def once(values: pd.Series) -> pd.Series:
@@ -233,13 +249,13 @@ def _cell(tag: str, content: Cell, numeric: bool, wrap: bool = False) -> str:
 
 def _numeric(frame: pd.DataFrame) -> list[bool]:
     """Which columns are numbers to the eye, but for a word or two, and so stand to the right."""
-    shares = [frame.iloc[:, i].map(_looks_numeric).mean() for i in range(frame.shape[1])]
-    return [share > 0.9 for share in shares]
+    columns = ([cell for cell in frame.iloc[:, i] if cell != ""] for i in range(frame.shape[1]))
+    return [sum(map(_looks_numeric, cells)) > 0.9 * len(cells) for cells in columns]
 
 
 def _looks_numeric(cell: Cell) -> bool:
     text = str(cell)
-    return text in ("", NONE, "yes", "no") or text[0] in "[−-+.0123456789"
+    return text in (NONE, "yes", "no") or text[0] in "[−-+.0123456789"
 
 
 def _latex(content: Cell) -> str:

@@ -41,6 +41,8 @@ from comrl.envs.family import TaskFamily, find_family
 from comrl.ground.errors import BadInput, raise_all, tried
 from comrl.ground.machine import precision
 
+CPU = torch.device("cpu")
+
 
 @dataclass
 class Job:
@@ -118,7 +120,8 @@ class Job:
         """Mean and standard deviation of the training tasks' parameters: [P], [P]."""
         tasks = self.dataset.task_set
         known = tasks.params[list(tasks.train)]
-        return known.mean(0), np.maximum(known.std(0), 1e-6)
+        std = known.std(0)
+        return known.mean(0), np.where(std > 1e-6, std, 1.0)  # nothing is learned of what is the same for all
 
     def radius(self, split: Split) -> float | None:
         """The goal radius of a split's context: the family's, unless the run has its own."""
@@ -136,6 +139,15 @@ class Job:
     def fresh(self) -> State:
         """The stack of seeds at step 0."""
         return start(self.algorithm, self.training, self.space, self.spec.seeds, self.device)
+
+    @property
+    def testing(self) -> Job:
+        """The job as its tests see it: on the CPU, so that contexts do not depend on what trained."""
+        return self if self.device.type == "cpu" else self._on_the_cpu
+
+    @cached_property
+    def _on_the_cpu(self) -> Job:
+        return replace(self, device=CPU, samplers={})
 
     def test(self, state: State, split: Split, *, on_training_tasks: bool = False) -> pd.DataFrame:
         """Returns on the test tasks, or the training tasks, with contexts from a split."""
@@ -199,13 +211,14 @@ def _described(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.de
     family, algorithm = find_family(spec.env), find_algorithm(spec.algo)
     find_split(spec.split, family)
     _refuse_seeds(spec.seeds)
-    spec = spec.model_copy(update={"overrides": effective_overrides(algorithm, spec)})
-    shared, own = split_overrides(spec.overrides)
-    training = resolve(spec.preset, spec.env, shared).training
-    algorithm = configured(algorithm, spec.preset, spec.env, own, spec.split)
-    _refuse_wide(training, family.train_tasks, family.name)
+    effective_overrides(algorithm, spec)  # what is misspelt says so before data are opened
     dataset = opened(spec.env)
-    _refuse_wide(training, len(dataset.task_set.train), str(dataset.folder))
+    tasks = len(dataset.task_set.train)
+    spec = spec.model_copy(update={"overrides": effective_overrides(algorithm, spec, tasks)})
+    shared, own = split_overrides(spec.overrides)
+    training = resolve(spec.preset, spec.env, shared, tasks).training
+    algorithm = configured(algorithm, spec.preset, spec.env, own, spec.split)
+    _refuse_wide(training, tasks, str(dataset.folder))
     job = Job(spec, algorithm, training, family, dataset, device)
     refuse_lacking(job.dataset, job.split)
     for name in job.unread:
@@ -225,7 +238,11 @@ def _refuse_seeds(seeds: tuple[int, ...]) -> None:
 
 
 def _refuse_wide(training: Training, tasks: int, where: str) -> None:
-    """BadInput where a meta-batch asks for more tasks than there are to train on."""
+    """BadInput where a meta-batch asks for more tasks than there are to train on, or these are too few."""
+    if tasks < 2:
+        raise BadInput(
+            f"{where} has one training task and a batch needs two or more; hold fewer out, or log more"
+        )
     if training.meta_batch > tasks:
         raise BadInput(
             f"training.meta_batch {training.meta_batch} exceeds the {tasks} training tasks of {where}, which "
@@ -233,7 +250,7 @@ def _refuse_wide(training: Training, tasks: int, where: str) -> None:
         )
 
 
-def card(job: Job, cost: Cost, doubts: tuple[str, ...] = ()) -> RunCard:
+def card(job: Job, cost: Cost, birth: Provenance, doubts: tuple[str, ...] = ()) -> RunCard:
     """The run's card."""
     return RunCard(
         id=job.id,
@@ -250,13 +267,18 @@ def card(job: Job, cost: Cost, doubts: tuple[str, ...] = ()) -> RunCard:
         task_set=TaskSetCard.of(job.dataset.task_set),
         data_sha256=job.dataset.sha256,
         train_split_radius=job.radius(job.split),
-        provenance=Provenance(
-            git=code_revision(),
-            packages=packages(),
-            threads=torch.get_num_threads(),
-            device=str(job.device),
-            precision=precision(),
-        ),
+        provenance=birth,
         cost=cost,
         doubts=doubts,
+    )
+
+
+def birth_of(device: torch.device) -> Provenance:
+    """What a training that goes on now is made with."""
+    return Provenance(
+        git=code_revision(),
+        packages=packages(),
+        threads=torch.get_num_threads(),
+        device=str(device),
+        precision=precision(),
     )

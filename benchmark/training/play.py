@@ -60,9 +60,18 @@ class TrainedPolicy:
         return self._out(action if np.ndim(obs) == 2 else action[:, 0])
 
     def _params(self, params: ArrayLike | None, stack: int) -> Tensor:
-        """True parameters, standardised as in training; zeros where none are given.  [P] -> [S, 1, P]."""
+        """True parameters, standardised as in training.  [P] -> [S, 1, P].
+
+        BadInput where they are needed and not given; zeros where nothing looks at them.
+        """
         mean, std = self.weights.params_mean, self.weights.params_std
-        known = mean if params is None else torch.as_tensor(np.asarray(params)).to(mean)
+        needed = getattr(self.state.algorithm.encoder, "knows_task", False)
+        if needed and (params is None or np.asarray(params).shape != mean.shape):
+            raise BadInput(
+                f"{self.state.algorithm.label} knows its task by true parameters and learns nothing from a "
+                f"context; give params, {len(mean)} numbers"
+            )
+        known = torch.as_tensor(np.asarray(params)).to(mean) if needed else mean
         return ((known - mean) / std).float().expand(stack, 1, -1)
 
     def _tensor(self, rows: ArrayLike, stack: int) -> Tensor:

@@ -107,8 +107,8 @@ def sparsity(
     return found | {
         "sparsity_ratio": RATIOS,
         "sparsity_variance": torch.stack(variances, -1),  # [S, R]
-        "var_nonsparse": masked_variance(each, ~absolute).mean((1, 2)),
-        "var_sparse": masked_variance(each, absolute).mean((1, 2)),
+        "var_nonsparse": masked_variance(each, ~absolute).nanmean((1, 2)),
+        "var_sparse": masked_variance(each, absolute).nanmean((1, 2)),
     }
 
 
@@ -142,8 +142,12 @@ def mixed_context(context: Context, absolute: Tensor, ratio: float, size: int, s
 
 
 def masked_variance(values: Tensor, mask: Tensor) -> Tensor:
-    """The variance over the chosen transitions.  [S, M, K, Z], [S, M, K] -> [S, M, Z]."""
+    """The variance over the chosen transitions; nan of fewer than two.
+
+    [S, M, K, Z], [S, M, K] -> [S, M, Z].
+    """
     weight = mask[..., None].to(values.dtype)
-    count = weight.sum(2).clamp_min(2.0)  # [S, M, 1]
+    count = weight.sum(2)  # [S, M, 1]
     mean = (weight * values).sum(2) / count
-    return (weight * (values - mean[:, :, None]).square()).sum(2) / (count - 1)
+    variance = (weight * (values - mean[:, :, None]).square()).sum(2) / (count - 1)
+    return variance.masked_fill(count < 2, torch.nan)

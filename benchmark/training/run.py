@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pandas as pd
 import torch
 
 from comrl.algorithms.learner import KEY_ENCODER, State
-from comrl.benchmark.reporting.cards import Cost, RunCard
+from comrl.benchmark.reporting.cards import Cost, Provenance, RunCard
 from comrl.benchmark.reporting.folders import read_files
 from comrl.benchmark.reporting.ledger import SHIFTED, add_test, explored_tables, read_card, write_run
 from comrl.benchmark.reporting.portrait import keep_portrait
@@ -25,7 +26,7 @@ from comrl.benchmark.training.explore import Exploration
 from comrl.benchmark.training.job import Job, card, prepare_job
 from comrl.benchmark.training.probe import probe
 from comrl.benchmark.training.scalars import Scalars
-from comrl.benchmark.training.train import Watch, train
+from comrl.benchmark.training.train import Watch, as_it_is, train
 from comrl.benchmark.training.weights import as_bytes, read_weights, trained_state, training_of
 from comrl.datasets.splits import find_split
 from comrl.ground.errors import BadInput
@@ -99,14 +100,15 @@ def _trained(job: Job, results: Path) -> Row:
     with locked(work):
         keep_portrait(job.dataset, results)
         with _watched(job, results) as watch:
-            state, curves, seconds, own = train(job, work / "checkpoint.pt", watch)
-        shifted = [job.test(state, split) for split in job.contexts[1:]]
+            state, curves, seconds, own, births = train(job, work / "checkpoint.pt", watch)
+        testing, still = job.testing, as_it_is(state, job.testing)
+        shifted = [testing.test(still, split) for split in job.contexts[1:]]
         returns = pd.concat([own, *shifted], ignore_index=True)
         cost = _cost(job, state, seconds)
-        explored = {way.name: job.test_online(state, way) for way in job.explorations}
+        explored = {way.name: testing.test_online(still, way) for way in job.explorations}
         weights = as_bytes(state, *map(torch.from_numpy, job.standardisation))
-        about = card(job, cost, doubts_of(job, curves))
-        path = write_run(results, about, curves, returns, probe(state, job), explored, weights)
+        about = card(job, cost, births[0], (*doubts_of(job, curves), *resumed_with(births)))
+        path = write_run(results, about, curves, returns, probe(still, testing), explored, weights)
     _forget(job, results)
     mean, std = _of_seeds(own, job)
     row: Row = {
@@ -138,6 +140,21 @@ def doubts_of(job: Job, curves: pd.DataFrame) -> tuple[str, ...]:
         for doubt in doubts(own.mean().to_dict()):
             found.setdefault(doubt, []).append(str(seed))
     return tuple(f"{doubt} (seed {', '.join(seeds)})" for doubt, seeds in found.items())
+
+
+def resumed_with(births: Sequence[Provenance]) -> list[str]:
+    """What a training went on with where it was begun with another: a sentence each time."""
+    return [
+        f"it went on with {', '.join(sorted(_told(now) - _told(then)))}, "
+        f"and until then with {', '.join(sorted(_told(then) - _told(now)))}"
+        for then, now in pairwise(births)
+    ]
+
+
+def _told(birth: Provenance) -> set[str]:
+    packages = {f"{name} {version}" for name, version in birth.packages.items()}
+    device = f"{birth.device} ({birth.precision}, threads: {birth.threads})"
+    return {f"code {birth.git}", device, *packages}
 
 
 def test_again(job: Job, results: Path) -> list[str]:
@@ -190,8 +207,10 @@ def job_of(path: Path, data: Path, device: torch.device, **asked: Any) -> Job:
 
 
 def trained(path: Path, job: Job) -> tuple[State, Job]:
-    """What a run trained, and its job with all its seeds; BadInput where the data are others."""
-    known = read_card(path)
+    """What a run trained, and its job with all its seeds, both where tests are; BadInput where the data are
+    others.
+    """
+    known, job = read_card(path), job.testing
     if known.data_sha256 != job.dataset.sha256:
         raise BadInput(
             f"{path.name} was trained on other data than {job.dataset.folder} holds; test it with those"

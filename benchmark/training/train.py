@@ -18,16 +18,16 @@ import torch
 
 from comrl.algorithms.accelerate import Engine, Progress, means
 from comrl.algorithms.learner import State, hand_over
+from comrl.benchmark.reporting.cards import Provenance
 from comrl.benchmark.reporting.formats import csv_bytes
 from comrl.benchmark.reporting.ledger import CURVES
-from comrl.benchmark.training.checkpoint import CurveRow, load, save
-from comrl.benchmark.training.job import Job
+from comrl.benchmark.training.checkpoint import CurveRow, load, restore, save
+from comrl.benchmark.training.job import Job, birth_of
 from comrl.ground.errors import BadInput
 from comrl.ground.files import write_whole
 from comrl.ground.progress import progress_bar
 from comrl.ground.showing import Bar
 
-CPU = torch.device("cpu")
 Watch = Callable[[Sequence[CurveRow]], object]
 """Sees the rows of curves.csv as they come."""
 
@@ -41,18 +41,19 @@ class Trained(NamedTuple):
     """Of each stage."""
     returns: pd.DataFrame
     """The test at the last step, with contexts of the split it was trained on."""
+    births: list[Provenance]
+    """What it was begun with, and what it went on with each time that something was another."""
 
 
 class Mark(NamedTuple):
     """Where a training stands at a test."""
 
-    state: State
+    state: State | None
+    """What is tested; None: nothing in this stage."""
     snapshot: dict[str, Any]
     seconds: list[float]
-    device: str
-    """The kind of device that it trains on."""
-    learned: dict[str, list[float]] | None
-    """The mean of every loss and metric since the last test, [S]; None: nothing to test in this stage."""
+    learned: dict[str, list[float]]
+    """The mean of every loss and metric since the last test, [S]."""
 
 
 @dataclass(eq=False)
@@ -62,6 +63,9 @@ class Tests:
     job: Job
     checkpoint: Path
     watch: Watch
+    device: str
+    """The kind of device that the training is on."""
+    births: list[Provenance]
     curves: list[CurveRow] = field(default_factory=list)
     returns: pd.DataFrame | None = None
     """Of the latest."""
@@ -75,12 +79,18 @@ class Tests:
 
     def keep(self, mark: Mark, bar: Bar) -> None:
         """Test where there is something to test, and save a checkpoint from which this test is known."""
-        if mark.learned is not None:
+        if mark.state is not None:
             self.test(mark.state, mark.learned)
             bar.set_postfix({self.job.family.scores[0].name: f"{_latest(self.curves, self.job):.2f}"})
         save(
             self.checkpoint,
-            {"state": mark.snapshot, "curves": self.curves, "seconds": mark.seconds, "device": mark.device},
+            {
+                "state": mark.snapshot,
+                "curves": self.curves,
+                "seconds": mark.seconds,
+                "device": self.device,
+                "births": [birth.model_dump(mode="json") for birth in self.births],
+            },
         )
         if self.curves:
             with write_whole(self.checkpoint.with_name(CURVES)) as part:
@@ -93,18 +103,21 @@ def train(job: Job, checkpoint: Path, watch: Watch = lambda rows: None) -> Train
     Goes on from the checkpoint where there is one, and tells `watch` the curves' rows as they come, those of
     before too.  BadInput where a loss is no finite number any more.
     """
-    state, sampler = job.fresh(), job.sampler(job.split)
-    tests, seconds = Tests(_testing(job), checkpoint, watch), [0.0 for _ in state.stages]
+    state, sampler, birth = job.fresh(), job.sampler(job.split), birth_of(job.device)
+    tests = Tests(job.testing, checkpoint, watch, job.device.type, [birth])
+    seconds = [0.0 for _ in state.stages]
     if saved := load(checkpoint, job.device):
-        state.restore(saved["state"])
+        restore(state, saved, checkpoint)
         tests.curves, seconds = saved["curves"], saved["seconds"]
+        known = [Provenance.model_validate(one) for one in saved["births"]]
+        tests.births = known if known[-1] == birth or state.done else [*known, birth]
         watch(tests.curves)
     with _bookkeeping(job.device) as do:
         for place, stage in enumerate(state.stages):
             hand_over(stage)
             tested, engine = stage is state, Engine(stage, sampler)
             if tested and not tests.curves:
-                tests.test(_as_it_is(state, tests.job), {})
+                tests.test(as_it_is(state, tests.job), {})
             total, about = stage.training.steps, _title(job, stage)
             with progress_bar(total, stage.step, about) as bar:
                 while not stage.done:
@@ -113,25 +126,25 @@ def train(job: Job, checkpoint: Path, watch: Watch = lambda rows: None) -> Train
                     learned = means(parts)  # waits for the device
                     seconds[place] += time.perf_counter() - began
                     _refuse_failure(job, stage, parts)
-                    here, snapshot = _as_it_is(state, tests.job), deepcopy(state.snapshot())
-                    mark = Mark(here, snapshot, [*seconds], job.device.type, learned if tested else None)
-                    do(partial(tests.keep, mark, bar))
+                    here = as_it_is(state, tests.job) if tested else None
+                    do(partial(tests.keep, Mark(here, _snapshot(state), [*seconds], learned), bar))
     returns = tests.returns
     if returns is None:  # all was trained before; only the test is made again
-        returns = tests.job.test(_as_it_is(state, tests.job), job.split)
-    return Trained(state, pd.DataFrame(tests.curves), seconds, returns)
+        returns = tests.job.test(as_it_is(state, tests.job), job.split)
+    return Trained(state, pd.DataFrame(tests.curves), seconds, returns, tests.births)
 
 
-def _testing(job: Job) -> Job:
-    """The job as its tests on the way see it: on the CPU, where they go on beside a training on CUDA."""
-    return replace(job, device=CPU, samplers={}) if job.device.type == "cuda" else job
+def _snapshot(state: State) -> dict[str, Any]:
+    """What a checkpoint keeps of a state: a copy beside CUDA, where training goes on as it is written."""
+    snapshot = state.snapshot()
+    return deepcopy(snapshot) if state.noise.device.type == "cuda" else snapshot
 
 
-def _as_it_is(state: State, testing: Job) -> State:
-    """The state on the device where it is tested: itself, or a copy that stands still."""
+def as_it_is(state: State, testing: Job) -> State:
+    """The state on the device where it is tested: itself, or a copy without its stages that stands still."""
     if testing.device == state.noise.device:
         return state
-    copy = testing.fresh()
+    copy = replace(testing, algorithm=replace(testing.algorithm, before=())).fresh()
     for name, net in copy.nets.items():
         net.load_state_dict(state.nets[name].state_dict())
     copy.step = state.step

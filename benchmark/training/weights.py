@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from pydantic import JsonValue
@@ -19,7 +19,7 @@ from comrl.benchmark.reporting.folders import WEIGHTS
 from comrl.ground.errors import BadInput
 from comrl.ground.hashing import sha256
 from comrl.ground.reading import content_of
-from comrl.ground.settings import checked
+from comrl.ground.settings import NEVER, checked
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -94,7 +94,16 @@ def training_of(card: RunCard) -> Training:
     values = {
         name: checked(Training, name, value, f"training.{name}") for name, value in card.training.items()
     }
-    return Training(**values)
+    lacking = [one.name for one in fields(Training) if one.default is MISSING]
+    if unknown := [name for name in lacking if name not in values | before(Training)]:
+        raise BadInput(f"{card.name} does not say its training.{unknown[0]}, which this program needs")
+    return Training(**before(Training) | values)
+
+
+def before(part: type[DataclassInstance]) -> dict[str, Any]:
+    """What it meant of older runs that they do not say a setting, by name."""
+    told = {one.name: one.metadata.get("before", NEVER) for one in fields(part)}
+    return {name: value for name, value in told.items() if value is not NEVER}
 
 
 def algorithm_of(card: RunCard) -> Algorithm:
@@ -110,7 +119,7 @@ def _as_trained(part: Part, tree: JsonValue) -> Part:
     kind, was = type(part).__name__, tree.get("part") if isinstance(tree, dict) else None
     if not isinstance(tree, dict) or was != kind:
         raise BadInput(f"the run was trained with {was} where this program has {kind}")
-    values = {}
+    values = before(type(part))
     for one in fields(part):
         if one.name in tree:
             own, value = getattr(part, one.name), tree[one.name]

@@ -8,7 +8,7 @@ import importlib
 import pkgutil
 import re
 import warnings
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -51,12 +51,15 @@ def _may_declare(module: str, constant: str) -> bool:
     return origin is None or origin.suffix != ".py" or constant.encode() in origin.read_bytes()
 
 
-def fitting(parts: Any, constant: str, others: Container[str]) -> dict[str, Any]:
-    """Parts by name; BadInput where they are no tuple of parts, or names and labels cannot be used."""
+def fitting(parts: Any, constant: str, others: Mapping[str, Any]) -> dict[str, Any]:
+    """Parts by name; BadInput where they are no tuple of parts, or names and labels cannot be used beside the
+    others'.
+    """
     if not isinstance(parts, tuple | list):
         kind = type(parts).__name__
         raise BadInput(f"{constant} is one {kind} and no tuple; write ({kind}(...),), with the comma")
     found: dict[str, Any] = {}
+    labels = {part.label: name for name, part in others.items() if hasattr(part, "label")}
     for part in parts:
         name, label = getattr(part, "name", None), getattr(part, "label", "none")
         if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -65,6 +68,11 @@ def fitting(parts: Any, constant: str, others: Container[str]) -> dict[str, Any]
             raise BadInput(f"{constant} gives {name} the label {label!r}; use one line that begins with no _")
         if name in found or name in others:
             raise BadInput(f"{constant} declares {name!r}, which is there already; rename one of the two")
+        if hasattr(part, "label") and labels.setdefault(label, name) != name:
+            raise BadInput(
+                f"{constant} gives {name} the label {label!r}, which {labels[label]} has; give it one of its "
+                "own, as tables print labels"
+            )
         found[name] = part
     return found
 

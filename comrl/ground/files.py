@@ -15,6 +15,7 @@ from pathlib import Path
 from comrl.ground.errors import BadInput, Notice
 
 PARTIAL = ".bench-partial"
+ASIDE = f".bench-old{PARTIAL}"
 LOCK = ".bench-lock"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 REFUSED = (
@@ -35,6 +36,7 @@ def write_whole(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}{PARTIAL}")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _put_back(path)
         _remove(part)
     try:
         with disk_errors(path, part):
@@ -161,10 +163,14 @@ def _is_open(handle: int, path: Path) -> bool:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove partial files below a folder, but for folders with an owner of their own."""
+    """Remove partial files below a folder, and put back what was set aside, but for folders with an owner of
+    their own.
+    """
     for root, folders, files in os.walk(folder):
         here = Path(root)
         for name in [*folders, *files]:
+            if name.startswith(".") and name.endswith(ASIDE):
+                _put_back(here / name[1 : -len(ASIDE)])
             if name.startswith(".") and name.endswith(PARTIAL):
                 _remove(here / name)
         folders[:] = [name for name in folders if not os.path.exists(here / name / LOCK)]
@@ -175,11 +181,26 @@ def _rename(part: Path, path: Path) -> None:
     if not path.is_dir():
         part.replace(path)
         return
-    aside = path.with_name(f".{path.name}.old{PARTIAL}")
+    aside = _aside(path)
     _remove(aside)
-    path.replace(aside)
-    part.replace(path)
+    try:
+        path.replace(aside)
+        part.replace(path)
+    except BaseException:
+        _put_back(path)
+        raise
     _remove(aside)
+
+
+def _aside(path: Path) -> Path:
+    """Where a folder waits while another takes its name."""
+    return path.with_name(f".{path.name}{ASIDE}")
+
+
+def _put_back(path: Path) -> None:
+    """Give a folder that was set aside its name again, where nothing has taken it."""
+    if not os.path.lexists(path) and _aside(path).is_dir():
+        _aside(path).replace(path)
 
 
 def _sync(path: Path, deep: bool = True) -> None:

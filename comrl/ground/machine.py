@@ -65,6 +65,7 @@ def prepare(machine: Machine) -> torch.device:
     device = machine.device
     try:
         torch.empty(1, device=device)
+        torch.Generator(device)
     except (RuntimeError, AssertionError) as error:
         raise BadInput(
             f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); try --device cpu"

@@ -235,6 +235,7 @@ def _curves(
                 name: own[name].mean() * 1.0 - (1 - done) * 2 * env.gap + noise for name, _ in env.scores
             }
             learned = {"loss_critic": 1 - done, "loss_task": 1 - done / 2, "mean_q": 10 * done}
+            learned["accuracy"] = done
             rows.append({"seed": seed, "step": step, **scores, **learned})
     return pd.DataFrame(rows)
 

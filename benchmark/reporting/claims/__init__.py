@@ -39,7 +39,10 @@ class Evidence(Protocol):
 
 
 class Side(NamedTuple):
-    """One side of a comparison in print: an algorithm, or a bar."""
+    """One side of a comparison in print: an algorithm, or a bar.
+
+    A bar that hangs on an algorithm's runs names it too.
+    """
 
     label: str
     algo: str = ""
@@ -60,7 +63,7 @@ class Need(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """One setting of a claim; without evidence, what it needs."""
+    """One setting of a claim; without evidence, what it needs, or why nothing can be measured."""
 
     env: str
     split: str
@@ -69,6 +72,10 @@ class Comparison(NamedTuple):
     theirs: Side
     evidence: Evidence | None
     needs: tuple[Need, ...] = ()
+    test: str = ""
+    """The test beside the offline one that it stands on."""
+    why: str = ""
+    """Why nothing can be measured, though all was run."""
 
 
 @dataclass(frozen=True)

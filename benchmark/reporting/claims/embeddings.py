@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comrl.benchmark.reporting import metrics
-from comrl.benchmark.reporting.claims import Comparison, Side
+from comrl.benchmark.reporting.claims import Comparison, Need, Side
 from comrl.benchmark.reporting.claims.evidence import Bar, Proof
 from comrl.benchmark.reporting.claims.reading import (
     Asked,
@@ -20,14 +20,15 @@ from comrl.benchmark.reporting.claims.reading import (
     claims_of,
     comparison,
     duels,
-    lacking,
-    side,
+    find,
 )
 from comrl.benchmark.reporting.figures.gates import gate_auc, thresholds
 from comrl.benchmark.reporting.figures.theorems import equal_losses, ordered_losses
 from comrl.benchmark.reporting.figures.views import Entry, headline_split, published
 
 Array = NDArray[np.float64]
+NO_PROBE = "no embeddings on record"
+ONE_CLASS = "no gate, or contexts of a seed whose rewards are of one class"
 NOTHING = 1e-30  # the variance of an encoder that has collapsed, where its logarithm is taken
 
 
@@ -64,10 +65,10 @@ def at_least(measure: Measure) -> Callable[[Asked, Shelf], list[Comparison]]:
         bar = Side(f"≥ {row.at_least:g}", value=row.at_least)
         made = []
         for (env, split), algo in product(row.settings(), row.ours):
-            ours, values = side(there, env, split, algo, measure)
-            ours = ours._replace(paper=row.printed)
-            evidence = Bar(values.values - row.at_least) if values else None
-            made.append(comparison(there, env, split, ours, bar, evidence, lacking(env, split, (ours,))))
+            ours = find(there, env, split, algo, measure)
+            evidence = Bar(ours.measured.values - row.at_least) if ours.measured else None
+            sides = ours.side._replace(paper=row.printed), bar
+            made.append(comparison(there, (env, split), sides, evidence, (ours,)))
         return made
 
     return found
@@ -75,23 +76,27 @@ def at_least(measure: Measure) -> Callable[[Asked, Shelf], list[Comparison]]:
 
 def crossings(row: Asked, there: Shelf, *, predicted: bool = False) -> list[Comparison]:
     """Where, seed by seed, our variance falls below theirs for good; near a number, or where eq. 34 says."""
+    curves = Measure(_variance_by_sparsity, lacks="no variance by the sparse share on record")
     made = []
     for env, split in row.settings():
-        curves = Measure(_variance_by_sparsity)
-        (ours, mine), (theirs, other) = (
-            side(there, env, split, algo, curves) for algo in (row.ours[0], row.theirs[0])
-        )
-        needs = lacking(env, split, (ours, theirs))
-        bar, evidence = Side("eq. 34" if predicted else f"{row.near:g} ± {row.within:g}"), None
-        if mine and other:
-            entries = there[env, split, ours.algo], there[env, split, theirs.algo]
-            crossed, by_theorem = _crossings_of(*entries)
+        pair = [find(there, env, split, algo, curves) for algo in (row.ours[0], row.theirs[0])]
+        ours = pair[0].side._replace(seeds=0, value=None, std=None, paper=row.printed)
+        label = "eq. 34" if predicted else f"{row.near:g} ± {row.within:g}"
+        bar, evidence, why = Side(label, pair[1].side.algo), None, ""
+        if all(part.measured for part in pair):
+            entries = (there[env, split, part.side.algo] for part in pair)
+            crossed, by_theorem = _crossings_of(*entries)  # [P], [P]
             goal = by_theorem if predicted else np.full(len(crossed), row.near)
-            evidence = Bar(row.within - abs(crossed - goal))
-            value, std = float(crossed.mean()), metrics.std(crossed)
-            ours = ours._replace(seeds=len(crossed), value=value, std=std, paper=row.printed)
-            bar = bar._replace(value=float(goal.mean()))
-        made.append(comparison(there, env, split, ours, bar, evidence, needs))
+            if not len(crossed):
+                pair = [part._replace(needs=(Need(env, split, part.side.algo),)) for part in pair]
+            elif np.isfinite(goal).all():
+                evidence = Bar(row.within - abs(crossed - goal))
+                ours = ours._replace(value=float(crossed.mean()), std=metrics.std(crossed))
+                bar = bar._replace(value=float(goal.mean()))
+            else:
+                why = "eq. 34 has no threshold for one of the seeds"
+            ours, bar = (side._replace(seeds=len(crossed)) for side in (ours, bar))
+        made.append(comparison(there, (env, split), (ours, bar), evidence, pair, why))
     return made
 
 
@@ -135,29 +140,31 @@ def crossing(ratio: Array, ours: Array, theirs: Array) -> Array:
 def theorem(
     row: Asked, there: Shelf, *, probe: str, holds: Callable[[Array], NDArray[np.bool_]]
 ) -> list[Comparison]:
-    """Whether a theorem holds on every seed of all encoders, by setting."""
+    """Whether a theorem holds on every seed of all encoders, by setting; one exception is enough."""
+    losses = Measure(partial(_losses, probe=probe), lacks="its losses are not on record, or not finite")
     made = []
     for env, split in row.settings():
-        sides = [side(there, env, split, algo, Measure(partial(_losses, probe=probe))) for algo in row.ours]
-        needs = lacking(env, split, [ours for ours, _ in sides])
-        found = [holds(losses.scores) for _, losses in sides if losses]
-        evidence = None if needs else Proof(np.concatenate(found))
+        parts = [find(there, env, split, algo, losses) for algo in row.ours]
+        found = [holds(part.measured.scores) for part in parts if part.measured]
+        proof = Proof(np.concatenate(found)) if found else None
+        settled = proof is not None and (len(found) == len(parts) or not proof.holds.all())
         ours = Side(f"{len(found)} encoders", seeds=sum(map(len, found)))
-        made.append(comparison(there, env, split, ours, Side("always"), evidence, needs))
+        evidence = proof if settled else None
+        made.append(comparison(there, (env, split), (ours, Side("always")), evidence, parts))
     return made
 
 
 def _losses(entry: Entry, *, probe: str) -> Measured | None:
     found = entry.probe(probe)
-    return None if found is None else Measured(found, found.mean(1))
+    return None if found is None or not np.isfinite(found).all() else Measured(found, found.mean(1))
 
 
 CLAIMS = claims_of(
     {
-        "variance": duels(Measure(variance, _printed_variance)),
-        "relative variance": duels(Measure(partial(variance, relative=True))),
-        "AUC": at_least(Measure(area)),
-        "harsher AUC": at_least(Measure(partial(area, harsher=True))),
+        "variance": duels(Measure(variance, _printed_variance, lacks=NO_PROBE)),
+        "relative variance": duels(Measure(partial(variance, relative=True), lacks=NO_PROBE)),
+        "AUC": at_least(Measure(area, lacks=ONE_CLASS)),
+        "harsher AUC": at_least(Measure(partial(area, harsher=True), lacks=ONE_CLASS)),
         "crossing": crossings,
         "crossing by eq. 34": partial(crossings, predicted=True),
         "theorem 3.1": partial(theorem, probe="theorem31", holds=equal_losses),

@@ -42,11 +42,10 @@ class Bar:
     margins: Array
 
     def weigh(self) -> Weight:
-        """Share of the seeds above zero, and the sign test."""
-        seeds, bar = self.margins[:, None], np.zeros((1, 1))
-        interval = metrics.improvement_interval(seeds, bar, whole_seeds=True)
-        probability = float(metrics.probability_of_improvement(seeds, bar))
-        return Weight(probability, interval, interval, *metrics.chance_of_signs(self.margins))
+        """Share of the seeds above zero, ties half, and the sign test."""
+        above = np.sign(self.margins)[:, None] / 2 + 0.5  # [S, 1]
+        interval = metrics.bootstrap(above, metrics.mean_over_runs, whole_seeds=True)
+        return Weight(float(above.mean()), interval, interval, *metrics.chance_of_signs(self.margins))
 
     def least_seeds(self, level: float) -> int:
         """So many fair coins fall alike with that chance or less."""

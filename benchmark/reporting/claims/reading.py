@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from itertools import product
@@ -86,12 +86,23 @@ def not_printed(env: str, split: str, algo: str) -> float | None:
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured of an algorithm's runs; None where they lack the test or the probe for it."""
+    """What is measured of an algorithm's runs; None where they lack the test for it or do not allow it."""
 
     of: Callable[[Entry], Measured | None]
     printed: Callable[[str, str, str], float | None] = not_printed
     test: str = ""
     """The test beside the offline one that it needs."""
+    lacks: str = ""
+    """What they lack where no test would help."""
+
+
+class Found(NamedTuple):
+    """An algorithm in one setting: its side, what was measured, and without that what it needs or lacks."""
+
+    side: Side
+    measured: Measured | None = None
+    needs: tuple[Need, ...] = ()
+    why: str = ""
 
 
 Finder = Callable[[Asked, Shelf], list[Comparison]]
@@ -128,30 +139,31 @@ def duels(measure: Measure) -> Finder:
     def found(row: Asked, there: Shelf) -> list[Comparison]:
         made = []
         for (env, split), our, their in product(row.settings(), row.ours, row.theirs):
-            (ours, mine), (theirs, other) = (side(there, env, split, algo, measure) for algo in (our, their))
+            ours, theirs = (find(there, env, split, algo, measure) for algo in (our, their))
+            mine, other = ours.measured, theirs.measured
             evidence = Duel(mine.scores, other.scores) if mine and other else None
-            needs = lacking(env, split, (ours, theirs), measure.test)
-            made.append(comparison(there, env, split, ours, theirs, evidence, needs))
+            one = comparison(there, (env, split), (ours.side, theirs.side), evidence, (ours, theirs))
+            made.append(one._replace(test=measure.test))
         return made
 
     return found
 
 
-def side(there: Shelf, env: str, split: str, algo: str, measure: Measure) -> tuple[Side, Measured | None]:
-    """An algorithm's side in a setting, and what was measured of it."""
+def find(there: Shelf, env: str, split: str, algo: str, measure: Measure) -> Found:
+    """An algorithm in a setting, by a measure."""
     entry = there.get((env, split, algo))
     found = measure.of(entry) if entry else None
     label = entry.label if entry else _label(there, algo)
     printed = measure.printed(env, split, algo)
-    if found is None:
-        return Side(label, algo, paper=printed), None
-    values = found.values
-    return Side(label, algo, len(values), float(values.mean()), metrics.std(values), printed), found
-
-
-def lacking(env: str, split: str, sides: Iterable[Side], test: str = "") -> tuple[Need, ...]:
-    """What the sides without seeds need."""
-    return tuple(Need(env, split, one.algo, test) for one in sides if not one.seeds)
+    if found:
+        values = found.values
+        return Found(
+            Side(label, algo, len(values), float(values.mean()), metrics.std(values), printed), found
+        )
+    side = Side(label, algo, paper=printed)
+    if entry and not measure.test:
+        return Found(side, why=f"{label}: {measure.lacks}")
+    return Found(side, needs=(Need(env, split, algo, measure.test),))
 
 
 def _label(there: Shelf, algo: str) -> str:
@@ -162,14 +174,19 @@ def _label(there: Shelf, algo: str) -> str:
 
 def comparison(
     there: Shelf,
-    env: str,
-    split: str,
-    ours: Side,
-    theirs: Side,
+    setting: tuple[str, str],
+    sides: tuple[Side, Side],
     evidence: Evidence | None,
-    needs: tuple[Need, ...],
+    parts: Sequence[Found],
+    why: str = "",
 ) -> Comparison:
-    """A comparison with its setting in print."""
+    """A comparison with its setting in print, and without evidence what its parts need, or why not."""
+    env, split = setting
     known = (entry.first.card.env_label for entry in there.values() if entry.env == env)
     label = str(published("environments", env, "label") or next(known, env))
-    return Comparison(env, split, setting_label(label, split), ours, theirs, evidence, needs)
+    made = Comparison(env, split, setting_label(label, split), *sides, evidence)
+    if evidence:
+        return made
+    needs = tuple(need for part in parts for need in part.needs)
+    reasons = [why, *(part.why for part in parts)]
+    return made._replace(needs=needs, why="" if needs else next(filter(None, reasons), ""))

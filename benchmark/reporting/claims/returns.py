@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 
+from comrl.benchmark.reporting import metrics
 from comrl.benchmark.reporting.claims import Comparison, Side
 from comrl.benchmark.reporting.claims.evidence import Bar
 from comrl.benchmark.reporting.claims.reading import (
@@ -16,8 +17,7 @@ from comrl.benchmark.reporting.claims.reading import (
     claims_of,
     comparison,
     duels,
-    lacking,
-    side,
+    find,
 )
 from comrl.benchmark.reporting.figures.views import Entry, headline_split, published
 
@@ -68,6 +68,9 @@ def _printed_drop(env: str, split: str, algo: str) -> float | None:
 
 
 RETURN = Measure(own_return, _printed_return)
+BY_QUALITY = Measure(
+    drop_by_quality, _printed_drop, lacks="its last test had no contexts of one of the paper's other splits"
+)
 
 
 def shares(row: Asked, there: Shelf) -> list[Comparison]:
@@ -80,23 +83,27 @@ def shares(row: Asked, there: Shelf) -> list[Comparison]:
     sign, word = (1, "≥") if bar == row.at_least else (-1, "≤")
     made = []
     for (env, split), algo in product(row.settings(), row.ours):
-        ours, found = side(there, env, split, algo, RETURN)
-        ends = [side(there, env, split, yardstick, RETURN)[0] for yardstick in row.yardsticks]
-        low, high = (end.value for end in ends)
-        evidence = None
-        if found and low is not None and high is not None and high > low:
-            share = (found.values - low) / (high - low)  # [S]
-            evidence = Bar(sign * (share - bar))
-            ours = ours._replace(value=float(share.mean()), std=float(share.std(ddof=min(1, len(share) - 1))))
-        theirs = Side(f"{word} {bar:g} of {ends[1].label} − {ends[0].label}", value=bar)
-        made.append(comparison(there, env, split, ours, theirs, evidence, lacking(env, split, (ours, *ends))))
+        ours = find(there, env, split, algo, RETURN)
+        lower, upper = (find(there, env, split, yardstick, RETURN) for yardstick in row.yardsticks)
+        low, high = lower.side.value, upper.side.value
+        evidence, side, why = None, ours.side._replace(value=None, std=None), ""
+        if ours.measured and low is not None and high is not None:
+            share = metrics.normalised(ours.measured.values, low, high)  # [S]; nan where high is not above
+            if high > low:
+                evidence = Bar(sign * (share - bar))
+            else:
+                why = f"{upper.side.label} is not above {lower.side.label}"
+            side = side._replace(value=float(share.mean()), std=metrics.std(share))
+        theirs = Side(f"{word} {bar:g} of {upper.side.label} − {lower.side.label}", value=bar)
+        parts = (ours, lower, upper)
+        made.append(comparison(there, (env, split), (side, theirs), evidence, parts, why))
     return made
 
 
 CLAIMS = claims_of(
     {
         "return": duels(RETURN),
-        "drop by quality": duels(Measure(drop_by_quality, _printed_drop)),
+        "drop by quality": duels(BY_QUALITY),
         "drop by behaviour": duels(Measure(drop_by_behaviour, test="shifted")),
         "share": shares,
     }

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 from comrl.benchmark.reporting import metrics
 from comrl.benchmark.reporting.claims import Claim, Comparison, Weight
 from comrl.benchmark.reporting.ledger import Ledger
-from comrl.benchmark.suite import protocol_flags, run_command, seeds_for
+from comrl.benchmark.suite import RESULTS, protocol_flags, results_flag, run_command, seeds_for
 from comrl.ground.discovery import declared
 
 LEVEL = 0.025
-"""On either side: a wrong verdict of a claim has at most this chance, whatever the truth."""
+"""The chance of a wrong verdict on either side, where all seeds have one distribution (docs/claims.md)."""
+Key = tuple[str, str, str]
+"""Environment, split and algorithm."""
 Mark = Literal["for", "against", "open", "missing"]
 Word = Literal["supported", "refuted", "undecided"]
 
@@ -31,9 +35,12 @@ class Judged:
 
     @property
     def mark(self) -> Mark:
-        """For or against where the corrected p-value is small and the interval on that side; else open."""
+        """For or against where the corrected p-value is small and the interval on that side; else open.
+
+        Missing is what lacks runs alone: what they cannot measure stays open.
+        """
         if self.weight is None:
-            return "missing"
+            return "missing" if self.comparison.needs else "open"
         low, high = self.weight.whole
         if self.corrected_for <= LEVEL and low > 0.5:
             return "for"
@@ -50,6 +57,11 @@ class Verdict:
     def count(self, mark: Mark) -> int:
         """How many comparisons have this mark."""
         return sum(one.mark == mark for one in self.judged)
+
+    @property
+    def unmeasurable(self) -> int:
+        """How many of the open ones no run here can measure."""
+        return sum(one.weight is None and one.mark == "open" for one in self.judged)
 
     @property
     def wanted(self) -> int:
@@ -88,36 +100,48 @@ def judge(claim: Claim, ledger: Ledger) -> Verdict:
 
 
 def remedies(verdict: Verdict, ledger: Ledger) -> list[str]:
-    """The commands that would decide a claim: runs and tests that are missing, or else more seeds."""
+    """The commands that would decide a claim: runs and tests that are missing, or else more seeds.
+
+    None where all that is open cannot be measured here.
+    """
     if verdict.word != "undecided":
         return []
     lacking = [need for one in verdict.judged if one.mark == "missing" for need in one.comparison.needs]
     protocol = ledger.runs[0].protocol
-    preset, flags = protocol.partition(",")[0], protocol_flags(protocol)
-    wanted: dict[tuple[str, str, str], int] = {}
+    preset, runs = protocol.partition(",")[0], folder_of(ledger)
+    flags = protocol_flags(protocol) + results_flag(runs.parent)
     if lacking:
-        tests = {(need.env, need.split, need.algo) for need in lacking if need.test}
         trained = {(run.env, run.split, run.algo) for run in ledger.own.runs}
-        runs = [(need.env, need.split, need.algo) for need in lacking]
-        wanted = {key: seeds_for(*key, preset) for key in runs if key not in trained}
-        return [*_trainings(wanted, flags), *_tests(tests, preset)]
+        asked = {(need.env, need.split, need.algo): need.test for need in lacking}
+        tested = {key: test for key, test in asked.items() if test}
+        untrained = [key for key in asked if key not in tested or key not in trained]
+        wanted = {key: seeds_for(*key, preset) for key in untrained}
+        return [*_trainings(wanted, flags), *_tests(tested, runs, preset)]
+    wanted, tested = {}, {}
     for one in verdict.judged:
         if one.mark == "open":
             for key, seeds in _more_seeds(one.comparison, LEVEL / len(verdict.judged)):
                 wanted[key] = max(seeds, wanted.get(key, 0))
-    return _trainings(wanted, flags)
+                tested |= {key: one.comparison.test} if one.comparison.test else {}
+    return [*_trainings(wanted, flags), *_tests(tested, runs, preset)]
 
 
-def _more_seeds(one: Comparison, level: float) -> list[tuple[tuple[str, str, str], int]]:
+def folder_of(ledger: Ledger) -> Path:
+    """Where the runs lie that are not of packs."""
+    return next((run.path.parent for run in ledger.own.runs), RESULTS / "runs")
+
+
+def _more_seeds(one: Comparison, level: float) -> list[tuple[Key, int]]:
     """So many that the level can be reached; where it could be already, twice as many."""
+    if one.evidence is None:
+        return []
     sides = [side for side in (one.ours, one.theirs) if side.seeds]
-    least = one.evidence.least_seeds(level) if one.evidence else 1
-    fewest = min(side.seeds for side in sides)
+    least, fewest = one.evidence.least_seeds(level), min(side.seeds for side in sides)
     seeds = least if fewest < least else 2 * fewest
     return [((one.env, one.split, side.algo), seeds) for side in sides if side.seeds < seeds]
 
 
-def _trainings(wanted: dict[tuple[str, str, str], int], flags: str) -> list[str]:
+def _trainings(wanted: Mapping[Key, int], flags: str) -> list[str]:
     """Commands that train so many seeds; environments that lack the same algorithms share one."""
     algos: dict[tuple[str, str, int], list[str]] = {}
     for (env, split, algo), seeds in wanted.items():
@@ -128,7 +152,11 @@ def _trainings(wanted: dict[tuple[str, str, str], int], flags: str) -> list[str]
     return [run_command(places, split, names, seeds, flags) for (split, seeds, names), places in envs.items()]
 
 
-def _tests(tests: Iterable[tuple[str, str, str]], preset: str) -> list[str]:
-    """The command that tests what is trained on contexts that other tasks' agents drew."""
-    runs = [f"results/runs/{env}.{split}.{preset}.{algo}.*" for env, split, algo in sorted(tests)]
-    return [f"bench test --context shifted --run {' '.join(runs)}"] if runs else []
+def _tests(tests: Mapping[Key, str], runs: Path, preset: str) -> list[str]:
+    """The commands that test what is trained in other ways too."""
+    return [
+        f"bench test --context {test} --run "
+        + " ".join(f"{quote(str(runs))}/{env}.{split}.{preset}.{algo}.*" for env, split, algo in keys)
+        for test in sorted(set(tests.values()))
+        if (keys := sorted(key for key in tests if tests[key] == test))
+    ]

@@ -105,7 +105,8 @@ def state_maps(ledger: Ledger) -> style.Drawing | None:
     figure, axes = style.panels(len(found), columns=2, height=2.5)
     for axis, portrait in zip(axes, found, strict=True):
         states = portrait.arrays[f"states_{STATE_SPLIT}"]  # [T, n, 2]
-        for shade, task in zip(np.linspace(0, 1, SHOWN_TASKS), tasks_in_order(portrait), strict=False):
+        tasks = tasks_in_order(portrait)
+        for shade, task in zip(style.task_shades(len(tasks)), tasks, strict=True):
             colour = style.task_colour(shade)
             axis.plot(*states[task].T, ".", color=colour, markersize=2, mew=0, alpha=0.7, rasterized=True)
             _mark_goal(axis, portrait, task, colour)
@@ -113,6 +114,7 @@ def state_maps(ledger: Ledger) -> style.Drawing | None:
         axis.set_title(portrait.card.env_label)
         axis.set_xlabel("first observation")
         axis.set_ylabel("second observation")
+    style.task_key(figure, axes)
     return figure
 
 
@@ -133,7 +135,9 @@ def relabelling(ledger: Ledger) -> style.Drawing | None:
         drawn = _draw_reward(axis, found.arrays["pool_states"], reward)
         _mark_goal(axis, found, task, "white")
         axis.set_title(f"task {task}", fontsize=7)
-    low, high = np.quantile(found.arrays["pool_states"], [0.003, 0.997], axis=0)
+    most = np.quantile(found.arrays["pool_states"], [0.003, 0.997], axis=0)
+    shown = np.concatenate([most, _goals(found, tasks)])
+    low, high = shown.min(0), shown.max(0)
     margin = 0.08 * (high - low)
     for axis in (*top, *bottom):
         axis.set(
@@ -187,9 +191,14 @@ def tasks_in_order(portrait: Portrait, count: int = SHOWN_TASKS) -> list[int]:
     return [int(task) for task in order[np.unique(np.linspace(0, len(order) - 1, count).astype(int))]]
 
 
+def _goals(portrait: Portrait, tasks: Iterable[int]) -> NDArray[np.float64]:
+    """Where tasks have their goals, if that is known.  -> [T, 2] or [0, 2]."""
+    known = portrait.arrays.get("heading")
+    return np.zeros((0, 2)) if known is None else known[list(tasks)]
+
+
 def _mark_goal(axis: Axes, portrait: Portrait, task: int, colour: style.Colour) -> None:
-    if "heading" in portrait.arrays:
-        goal = portrait.arrays["heading"][task]
+    for goal in _goals(portrait, [task]):
         axis.plot(*goal, "*", color=colour, markersize=6, mec="black", mew=0.4, zorder=3)
 
 

@@ -32,6 +32,7 @@ def behaviour(ledger: Ledger) -> style.Drawing | None:
         _draw_checkpoints(row[1], portrait)
         _draw_last(row[2], portrait)
         row[0].set_title(portrait.card.env_label)
+    style.legend_below(figure, axes)
     return figure
 
 
@@ -65,7 +66,6 @@ def _draw_checkpoints(axis: Axes, portrait: Portrait) -> None:
     axis.set_xlabel("agent steps of a task's own agent")
     axis.set_ylabel("dense return")
     axis.grid(axis="y")
-    axis.legend(loc="lower right", fontsize=6.5)
 
 
 def _draw_last(axis: Axes, portrait: Portrait) -> None:
@@ -83,13 +83,10 @@ def _draw_last(axis: Axes, portrait: Portrait) -> None:
         where = np.flatnonzero(chosen)
         axis.plot(where, values[chosen], "o", markersize=2.6, mew=0, color=colour, label=label)
     axis.margins(x=0.05 if len(values) > 5 else 0.5)
-    low, high = (min(0.0, values.min()), values.max()) if known else axis.get_ylim()
-    axis.set_ylim(low, high + 0.3 * (high - low))  # room for the legend
     axis.ticklabel_format(axis="y", useOffset=False)
     axis.locator_params(axis="x", integer=True)
     axis.set_xlabel("task")
     axis.set_ylabel("regret,\nlast checkpoint" if known else "dense return,\nlast checkpoint")
-    axis.legend(loc="upper right", fontsize=6.5, handletextpad=0.1, ncols=2, columnspacing=0.8)
 
 
 def returns_by_task(ledger: Ledger) -> style.Drawing | None:

@@ -47,9 +47,11 @@ def seed_dots(ledger: Ledger) -> style.Drawing | None:
         axis.grid(axis="x")
         axis.set_title(group[0].setting)
         axis.set_xlabel(return_label(group[0].first.scores[score]))
+    names = [[entry.label for entry in group] for _, group in ordered]
     for i, axis in enumerate(axes):
-        alike = [e.label for e in ordered[i][1]] == [e.label for e in ordered[i - i % 3][1]]
-        if i % 3 and alike:
+        cell = axis.get_subplotspec()
+        across = cell.colspan.start if cell else 0
+        if across and names[i] == names[i - across]:  # the row's first panel names them
             axis.set_yticklabels([])
     return figure
 
@@ -63,7 +65,8 @@ def _draw_row(axis: Axes, row: int, entry: Entry, score: str, colour: str, marke
     axis.plot(seeds, np.full(len(seeds), row - 0.2), "o", markersize=3.2, color=colour, alpha=0.75, mew=0)
     axis.plot(whole, [row + 0.17] * 2, color=colour, linewidth=0.9)
     axis.plot(stratified, [row + 0.17] * 2, color=colour, linewidth=4, solid_capstyle="butt", alpha=0.35)
-    axis.plot(middle, row + 0.17, marker=marker, markersize=2.8, color=colour, mew=0.8)
+    filled = colour if len(returns) > 1 else "white"  # one seed has no interval
+    axis.plot(middle, row + 0.17, marker=marker, markersize=2.8, color=colour, mew=0.8, mfc=filled)
 
 
 FIGURES = (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,6 +15,7 @@ from comrl.benchmark.reporting.figures.views import (
     by_setting,
     entries,
     headline_split,
+    in_the_paper,
     published,
     report_entries,
 )
@@ -25,7 +24,7 @@ from comrl.benchmark.reporting.tables import mean_std, number, once
 
 SHOWN_TASKS = 20  # [focalpp Fig. 4b]
 SHOWN_DRAWS = 10
-WIDEST = 16  # letters of a panel's name on one line
+ACROSS, WIDEST = 8, 16  # panels side by side, and letters of their names on one line
 
 
 def variances(ledger: Ledger) -> pd.DataFrame | None:
@@ -38,7 +37,8 @@ def variances(ledger: Ledger) -> pd.DataFrame | None:
         train = z[:, list(entry.first.card.task_set.train)]  # [S, T, D, Z]
         within = [metrics.embedding_variance(seed) for seed in train]
         between = [metrics.between_task_variance(seed) for seed in train]
-        told = published("table2", entry.env, entry.first.algo) if entry.split == headline_split() else None
+        printed = in_the_paper(entry.first) and entry.split == headline_split()
+        told = published("table2", entry.env, entry.first.algo) if printed else None
         rows.append(
             {
                 "environment": entry.setting,
@@ -70,35 +70,31 @@ def show_variances(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def embedding_maps(ledger: Ledger) -> style.Drawing | None:
-    """t-SNE of many context draws: environments down, methods across. [focalpp Fig. 4b, c]"""
+    """t-SNE of many context draws: environments down, methods across, where there are many in several rows.
+
+    [focalpp Fig. 4b, c]
+    """
     chosen = report_entries(ledger, "z")
     if not chosen:
         return None
     import matplotlib.pyplot as plt
 
     groups = by_setting(chosen)
-    across = max(2, *(len(group) for group in groups.values()))
-    size = min(style.PAGE / across, 2.2, 11.0 / len(groups))
+    most = max(len(group) for group in groups.values())
+    across = max(2, -(-most // -(-most // ACROSS)))  # as many in every row
+    rows = [group[i : i + across] for group in groups.values() for i in range(0, len(group), across)]
+    size = min(style.PAGE / across, 2.2, max(1.0, 11.0 / len(rows)))
     figure, axes = plt.subplots(
-        len(groups), across, figsize=(size * across, (size + 0.12) * len(groups) + 0.5), squeeze=False
+        len(rows), across, figsize=(size * across, (size + 0.12) * len(rows) + 0.5), squeeze=False
     )
-    for line, group in zip(axes, groups.values(), strict=True):
-        for axis in line[len(group) :]:
+    for line, row in zip(axes, rows, strict=True):
+        for axis in line[len(row) :]:
             axis.axis("off")
-        for axis, entry in zip(line, group, strict=False):
+        for axis, entry in zip(line, row, strict=False):
             _draw_map(axis, entry)
-        line[0].set_ylabel(_on_lines(group[0].setting), fontsize=7)
-    scale = plt.cm.ScalarMappable(cmap=style.TASKS)
-    bar = figure.colorbar(scale, ax=axes, location="bottom", shrink=0.3, aspect=40, pad=0.02)
-    bar.set_ticks([])
-    bar.set_label("task, from the lowest to the highest first parameter")
-    bar.outline.set_visible(False)
+        line[0].set_ylabel(style.on_lines(row[0].setting, WIDEST), fontsize=7)
+    style.task_key(figure, list(axes.flat))
     return figure
-
-
-def _on_lines(name: str) -> str:
-    """A name on lines short enough for a small panel, what is in parentheses on its own."""
-    return "\n".join(textwrap.fill(line, WIDEST) for line in name.replace(" (", "\n(").splitlines())
 
 
 def _draw_map(axis: Axes, entry: Entry) -> None:
@@ -114,7 +110,7 @@ def _draw_map(axis: Axes, entry: Entry) -> None:
         axis.plot(
             *dots.T, ".", color=style.task_colour(shade), markersize=2.6 + 1.4 * (len(tasks) < 5), mew=0
         )
-    axis.set_title(_on_lines(entry.label), fontsize=7, loc="center")
+    axis.set_title(style.on_lines(entry.label, WIDEST), fontsize=6.5, loc="center")
     axis.set_xticks([])
     axis.set_yticks([])
     for side in ("top", "right"):

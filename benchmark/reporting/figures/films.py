@@ -42,10 +42,10 @@ def films(ledger: Ledger) -> style.Drawing | Absent | None:
 
 
 def _chosen(ledger: Ledger) -> list[Entry]:
-    """One filmed method per environment: the paper's last where it is there, else the first."""
+    """One filmed method of ours per environment: the paper's last where it is there, else the first."""
     found: dict[str, Entry] = {}
     best = list(paper()["algorithms"])[-1]
-    for entry in entries(ledger, split=headline_split(), role="method"):
+    for entry in entries(ledger.own, split=headline_split(), role="method"):
         drawable = "film_obs" in entry.first.probe and _family(entry) is not None
         if drawable and (entry.env not in found or entry.first.algo == best):
             found[entry.env] = entry

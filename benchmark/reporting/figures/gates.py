@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 
 from comrl.benchmark.reporting import metrics
 from comrl.benchmark.reporting.figures import Figure, style
@@ -52,26 +51,16 @@ def _draw_density(axis: Axes, entry: Entry) -> None:
     weight, nonzero, absolute = (entry.probe(f"gate_{name}") for name in ("weight", "nonzero", "absolute"))
     assert weight is not None and nonzero is not None and absolute is not None
     bins = np.linspace(0, max(np.quantile(weight, 0.998), 1.5), 41)
-    classes = (
-        ("absolutely zero reward", absolute, EMPTY),
-        ("zero for this task, not for all", ~absolute & ~nonzero, OTHER),
-        ("non-zero reward", nonzero, INFORMATIVE),
+    classes = (  # from wide to thin: those on one another are all seen
+        ("absolutely zero reward", absolute, EMPTY, 1.7),
+        ("zero for this task, not for all", ~absolute & ~nonzero, OTHER, 1.1),
+        ("non-zero reward", nonzero, INFORMATIVE, 0.6),
     )
-    for label, member, colour in classes:
-        if not member.any():
-            continue
-        values = np.clip(weight[member], bins[0], bins[-1])
-        fill = (*to_rgb(colour), 0.0 if colour == OTHER else 0.35)
-        axis.hist(
-            values,
-            bins.tolist(),
-            density=True,
-            histtype="stepfilled",
-            fc=fill,
-            ec=colour,
-            linewidth=0.9,
-            label=label,
-        )
+    for label, member, colour, width in classes:
+        if member.any():
+            values = np.clip(weight[member], bins[0], bins[-1])
+            look: dict[str, Any] = {"histtype": "step", "edgecolor": colour, "linewidth": width}
+            axis.hist(values, bins.tolist(), density=True, label=label, **look)
     values = gate_auc(entry)
     spread = f" ({min(values):.3f}–{max(values):.3f})" if len(values) > 1 else ""
     axis.set_title(f"{entry.label}\n{entry.setting}", fontsize=7)
@@ -90,11 +79,12 @@ def variance_against_sparsity(ledger: Ledger) -> style.Drawing | None:
         return None
     groups = by_setting(chosen)
     figure, axes = style.panels(len(groups), columns=3 if len(groups) > 4 else 2, height=2.2)
-    colour = style.colours(ledger)
+    looks, relabeled = style.looks(ledger), paper()["report"]["relabeled_split"]
     for axis, group in zip(axes, groups.values(), strict=True):
         for entry in group:
-            _draw_variance(axis, entry, colour[entry.label])
-        axis.axvline(published("report", "sparsity_threshold"), color=style.QUIET, linewidth=3, zorder=0)
+            _draw_variance(axis, entry, looks[entry.label])
+        if group[0].split == relabeled:  # the paper's data
+            axis.axvline(published("report", "sparsity_threshold"), color=style.QUIET, linewidth=3, zorder=0)
         axis.set_yscale("log")
         axis.set_xlim(0, 1)
         axis.set_title(group[0].setting)
@@ -105,16 +95,20 @@ def variance_against_sparsity(ledger: Ledger) -> style.Drawing | None:
     return figure
 
 
-def _draw_variance(axis: Axes, entry: Entry, colour: str) -> None:
+def _draw_variance(axis: Axes, entry: Entry, look: dict[str, Any]) -> None:
     """Mean over seeds, every seed thinly; a gated encoder with its own threshold."""
     ratio, variance = entry.first.probe["sparsity_ratio"], entry.probe("sparsity_variance")  # [R], [S, R]
     assert variance is not None
     if entry.probe("gate_weight") is not None:
         axis.axvline(
-            float(np.nanmean(thresholds(entry))), color=colour, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1
+            float(np.nanmean(thresholds(entry))),
+            color=look["color"],
+            linewidth=0.9,
+            linestyle=(0, (4, 2)),
+            zorder=1,
         )
-    axis.plot(ratio, variance.T, color=colour, linewidth=0.5, alpha=0.4)
-    axis.plot(ratio, variance.mean(0), color=colour, label=entry.label, marker="o", markersize=2.2)
+    axis.plot(ratio, variance.T, linewidth=0.5, alpha=0.4, **look | {"marker": ""})
+    axis.plot(ratio, variance.mean(0), label=entry.label, markersize=2.6, **look)
 
 
 def thresholds(entry: Entry) -> list[float]:
@@ -176,9 +170,9 @@ FIGURES = (
         caption="Variance of the mean embedding over context draws that hold a given share of absolutely "
         "sparse transitions, averaged over tasks and latent dimensions; bold: mean over seeds. Dashed: the "
         "share above which eq. 34 promises that a learned gate lowers the variance, estimated from the "
-        "same encoder's embeddings of sparse and non-sparse transitions. Grey band: where the paper's "
-        f"curves cross (about {paper()['report']['sparsity_threshold']}). Environments where every "
-        "transition is sparse, or none, have no panel.",
+        "same encoder's embeddings of sparse and non-sparse transitions. Grey band, on relabeled data "
+        f"alone: where the paper's curves cross (about {paper()['report']['sparsity_threshold']}). "
+        "Environments where every transition is sparse, or none, have no panel.",
         section="Sparse context",
         needs="bench run --env {relabeled_envs} --algo {algos} --split {relabeled}",
     ),

@@ -123,6 +123,7 @@ def costs(ledger: Ledger) -> pd.DataFrame | None:
     for entry in entries(ledger):
         for run in entry.runs:
             cost, births = run.card.cost, [card.provenance for card in run.cards]
+            steps = sum(card.cost.gradient_steps for card in run.cards)  # the seconds are of all of them too
             rows.append(
                 {
                     "environment": entry.setting,
@@ -132,7 +133,7 @@ def costs(ledger: Ledger) -> pd.DataFrame | None:
                     "before_seconds": cost.before_seconds,
                     "gradient steps": cost.gradient_steps,
                     "train_seconds": cost.train_seconds,
-                    "steps_per_second": cost.gradient_steps / max(cost.train_seconds, 1e-9),
+                    "steps_per_second": steps / max(cost.train_seconds, 1e-9),
                     "encoder parameters": cost.encoder_parameters,
                     "infer_ms": cost.infer_ms,
                     "act_ms": cost.act_ms,
@@ -177,7 +178,7 @@ FIGURES = (
         "seed.",
         note=about_environments,
         section="Protocol",
-        needs="bench run --env {envs}",
+        needs="bench run --env {envs} --algo {algos}",
     ),
     Figure(
         name="table6",
@@ -187,7 +188,7 @@ FIGURES = (
         caption="The numbers that the runs of this report were trained with, shared by all algorithms, "
         "beside the paper's Table 6. A dash: the paper does not print it, or the part does not exist here.",
         section="Protocol",
-        needs="bench run --env {envs}",
+        needs="bench run --env {envs} --algo {algos}",
     ),
     Figure(
         name="cost",
@@ -196,10 +197,11 @@ FIGURES = (
         make=costs,
         show=show_costs,
         caption="Wall-clock seconds of training, tests apart, all seeds of a run at once as one stack; "
-        "a gradient step updates every seed's networks once. Teachers are a stage of their own before it. "
+        "a gradient step updates every seed's networks once. Seconds of seeds trained apart are added up. "
+        "Teachers are a stage of their own before it. "
         "What a test costs: milliseconds to infer one task from a test context, and for one action, all "
         "seeds at once. Online: a run that was also tested on contexts of its own.",
         section="Protocol",
-        needs="bench run --env {envs}",
+        needs="bench run --env {envs} --algo {algos}",
     ),
 )

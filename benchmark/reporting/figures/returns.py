@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -10,10 +12,12 @@ from comrl.benchmark.reporting.figures import Figure
 from comrl.benchmark.reporting.figures.views import (
     Entry,
     about_environments,
+    about_scores,
     best_possible,
     by_setting,
     entries,
     headline_split,
+    in_the_paper,
     of_role,
     portrait_of,
     published,
@@ -21,7 +25,7 @@ from comrl.benchmark.reporting.figures.views import (
     top_role,
 )
 from comrl.benchmark.reporting.ledger import Ledger, Portrait
-from comrl.benchmark.reporting.tables import BESIDE, Row, fixed, interval, mean_std, once
+from comrl.benchmark.reporting.tables import BESIDE, Row, beside, fixed, interval, mean_std, once
 
 BEHAVIOUR = "behaviour data: "
 
@@ -98,7 +102,7 @@ def improvements(ledger: Ledger) -> pd.DataFrame | None:
 
 def _block(ledger: Ledger, group: list[Entry], score: str) -> list[Row]:
     """One environment's rows: algorithms, yardsticks, the best possible, and the data's own returns."""
-    zero, one = _level(group, "lower", score), _level(group, top_role(group), score)
+    zero, one = _level(group, "lower", score), _level(group, top_role(entries(ledger)), score)
     rows = [_row(entry, score, zero, one) for entry in group]
     shared = {key: rows[0][key] for key in ("environment", "score", "split")}
 
@@ -133,9 +137,9 @@ def _row(entry: Entry, score: str, zero: float, one: float) -> Row:
     seeds = returns.mean(1)
     low, high = metrics.bootstrap(returns)
     seeds_low, seeds_high = metrics.bootstrap(returns, whole_seeds=True)
-    told = published("table1", entry.env, entry.first.algo)
+    told = published("table1", entry.env, entry.first.algo) if in_the_paper(entry.first) else None
     printed = score == entry.first.headline and entry.split == headline_split()
-    mean, std = told if told and printed and entry.first.label == entry.label else (np.nan, np.nan)
+    mean, std = told if told and printed else (np.nan, np.nan)
     return {
         "environment": entry.setting,
         "score": entry.first.scores[score],
@@ -183,17 +187,17 @@ def show_improvements(frame: pd.DataFrame) -> pd.DataFrame:
             "environment": once(frame["environment"]),
             "algorithm": frame["algorithm"],
             "over": frame["over"],
-            "probability": frame["probability"].map(fixed),
-            **_intervals(frame),
+            "probability": frame["probability"].map(beside),
+            **_intervals(frame, beside),
         }
     )
 
 
-def _intervals(frame: pd.DataFrame) -> dict[str, list[str]]:
+def _intervals(frame: pd.DataFrame, show: Callable[[float | None], str] = fixed) -> dict[str, list[str]]:
     """The two intervals: stratified by task, and with seeds kept whole."""
     named = (("stratified 95 %", "low", "high"), ("whole seeds 95 %", "seeds_low", "seeds_high"))
     return {
-        name: [interval(*ends) for ends in zip(frame[low], frame[high], strict=True)]
+        name: [interval(*ends, show) for ends in zip(frame[low], frame[high], strict=True)]
         for name, low, high in named
     }
 
@@ -203,9 +207,16 @@ STATISTICS = (
     "interquartile mean over seeds × tasks, with two bootstrap intervals: stratified, where every task "
     "draws its own seeds, and with whole seeds, which keeps together what the tasks of a seed share (with "
     "three seeds about the range of the seeds). Normalised: 0 is the lower yardstick (no task "
-    "information), 1 the upper (true task parameters); a dash where the upper is not above the lower, and "
-    "there is nothing to measure between them."
+    "information), 1 a yardstick that knows the task, in all tables the same: the one that trains on the "
+    "test tasks' data too where it is there wherever either is, else the other. A dash where the one is not "
+    "above the lower, and there is nothing to measure between them."
 )
+
+
+def _about(ledger: Ledger) -> str:
+    """What to know of the environments, and which yardsticks score 0 and 1."""
+    return f"{about_scores(ledger)} {about_environments(ledger)}".strip()
+
 
 FIGURES = (
     Figure(
@@ -229,7 +240,7 @@ FIGURES = (
         show=show_returns,
         caption=STATISTICS + " Best possible: the exact optimum of the same test tasks. Behaviour data: "
         "the return of the episodes that the context is drawn from. The paper's column is its Table 1.",
-        note=about_environments,
+        note=_about,
         needs="bench run --env {envs} --algo {algos}",
     ),
     Figure(
@@ -239,6 +250,7 @@ FIGURES = (
         make=other_scores,
         show=show_returns,
         caption="The runs of Table 1 under every other score of their environment; columns as there.",
+        note=about_scores,
         needs="bench run --env {envs} --algo {algos}",
     ),
     Figure(
@@ -250,6 +262,7 @@ FIGURES = (
         caption=(
             "Trained on another split and tested with context from that same split; columns as in Table 1."
         ),
+        note=about_scores,
         section="Distribution shift",
         needs="bench run --env {relabeled_envs} --algo {algos} --split {relabeled}",
     ),

@@ -10,6 +10,7 @@ from comrl.benchmark.reporting.figures.views import (
     about_environments,
     entries,
     headline_split,
+    in_the_paper,
     published,
 )
 from comrl.benchmark.reporting.ledger import Ledger
@@ -26,7 +27,7 @@ def shifted_returns(ledger: Ledger) -> pd.DataFrame | None:
 
 def _rows(entry: Entry) -> list[Row]:
     score, rows = entry.first.headline, []
-    told = published("table3", entry.env, entry.split) or {}
+    told = (published("table3", entry.env, entry.split) or {}) if in_the_paper(entry.first) else {}
     own, own_told = float(entry.returns(score).mean()), told.get(entry.split, {}).get(entry.first.algo)
     for context in entry.contexts:
         mean, paper = float(entry.returns(score, context).mean()), told.get(context, {}).get(entry.first.algo)

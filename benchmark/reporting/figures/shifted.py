@@ -9,7 +9,7 @@ from comrl.benchmark.reporting import metrics
 from comrl.benchmark.reporting.figures import Figure, style
 from comrl.benchmark.reporting.figures.views import Entry, by_setting, entries, return_label
 from comrl.benchmark.reporting.ledger import Ledger
-from comrl.benchmark.reporting.tables import Row, mean_std, once
+from comrl.benchmark.reporting.tables import Row, fixed, mean_std, once
 
 
 def tested(ledger: Ledger) -> dict[tuple[str, str], list[tuple[Entry, pd.DataFrame]]]:
@@ -49,7 +49,7 @@ def show_shifted(frame: pd.DataFrame) -> pd.DataFrame:
     }
     return pd.DataFrame(
         {"environment": once(frame["environment"]), "algorithm": frame["algorithm"], **cells}
-        | {"lost": frame["lost"].map("{:.2f}".format)}
+        | {"lost": frame["lost"].map(fixed)}
     )
 
 
@@ -59,13 +59,12 @@ def shift_by_distance(ledger: Ledger) -> style.Drawing | None:
     if not groups:
         return None
     figure, axes = style.panels(len(groups), height=2.0)
-    colour = style.colours(ledger)
+    looks = style.looks(ledger)
     for axis, group in zip(axes, groups.values(), strict=True):
         for entry, table in group:
-            look = {"color": colour.get(entry.label, style.YARDSTICK.get(entry.first.role, style.QUIET))}
             by_rank = table.assign(rank=rank_of(table)).groupby("rank")
             distance, scores = by_rank["distance"].mean(), by_rank[entry.first.headline].mean()
-            axis.plot(distance, scores, marker="o", markersize=2.5, label=entry.label, **look)
+            axis.plot(distance, scores, markersize=3, label=entry.label, **looks[entry.label])
         first = group[0][0]
         axis.set_title(first.setting)
         axis.set_xlabel("distance of the behaviour's task")

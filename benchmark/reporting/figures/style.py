@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -33,7 +34,6 @@ LOWER: dict[str, Any] = {"color": "#888888", "linestyle": (0, (1, 1.2)), "linewi
 BEST: dict[str, Any] = {"color": "#333333", "linestyle": "-", "linewidth": 0.6}
 QUIET = "#b8b8b8"
 LINES = {"upper": UPPER, "top": TOP, "lower": LOWER}
-YARDSTICK = {role: look["color"] for role, look in LINES.items()}
 TASKS = "viridis"  # tasks, ordered by their first parameter
 
 SETTINGS: dict[str, Any] = {
@@ -104,6 +104,17 @@ def strokes(ledger: Ledger) -> dict[str, Any]:
     return {label: STROKES[min(i // len(PALETTE), last)] for label, i in _numbered(ledger).items()}
 
 
+def looks(ledger: Ledger) -> dict[str, dict[str, Any]]:
+    """How the line of every algorithm in print looks: a method by its number, a yardstick by its role."""
+    colour, marker, stroke = colours(ledger), markers(ledger), strokes(ledger)
+    yardsticks = {run.label: LINES[run.role] for run in ledger.runs if run.role in LINES}
+    methods = {
+        label: {"color": colour[label], "marker": marker[label], "linestyle": stroke[label]}
+        for label in colour
+    }
+    return yardsticks | methods
+
+
 def _numbered(ledger: Ledger) -> dict[str, int]:
     known = the_papers()
     number = {run.label: known.index(run.algo) for run in ledger.runs if in_the_paper(run)}
@@ -143,6 +154,20 @@ def legend_below(figure: Drawing, axes: Sequence[Axes]) -> None:
         figure.legend(
             found.values(), found.keys(), loc="outside lower center", ncols=min(columns, len(found))
         )
+
+
+def on_lines(name: str, widest: int) -> str:
+    """A name on lines of so many letters at most, what is in parentheses on its own."""
+    return "\n".join(textwrap.fill(line, widest) for line in name.replace(" (", "\n(").splitlines())
+
+
+def task_key(figure: Drawing, axes: Sequence[Axes]) -> None:
+    """A bar below the panels that says which colour is which task."""
+    scale = mpl.cm.ScalarMappable(cmap=TASKS)
+    bar = figure.colorbar(scale, ax=list(axes), location="bottom", shrink=0.3, aspect=40, pad=0.02)
+    bar.set_ticks([])
+    bar.set_label("task, from the lowest to the highest first parameter")
+    bar.outline.set_visible(False)
 
 
 def task_shades(count: int) -> list[float]:

@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from comrl.benchmark.reporting.claims import Side
-from comrl.benchmark.reporting.claims.rules import Judged, Mark, Verdict, Word, remedies, verdicts
+from comrl.benchmark.reporting.claims.rules import LEVEL, Judged, Mark, Verdict, Word, remedies, verdicts
 from comrl.benchmark.reporting.figures import Figure, style
 from comrl.benchmark.reporting.ledger import Ledger
-from comrl.benchmark.reporting.tables import NONE, fixed, interval, mean_std, missing, number, once
+from comrl.benchmark.reporting.tables import NONE, SMALL, Cell, beside, fixed, mean_std, missing, number, once
 
 COLOUR: dict[Word, str] = {"supported": "#00795c", "refuted": "#c04a00", "undecided": "#767676"}
 LOOK: dict[Mark, dict[str, Any]] = {
@@ -22,7 +22,8 @@ LOOK: dict[Mark, dict[str, Any]] = {
 }
 SAYS: dict[Mark, str] = {"for": "holds", "against": "fails", "open": "open", "missing": "not run"}
 LINE: dict[str, Any] = {"color": "#dddddd", "linewidth": 0.5, "zorder": 0}
-ROW, ENDS = 0.25, 0.7  # inches: of a claim, and of what stands above and below them all
+ROW, STEP, ROOM = 0.27, 0.046, 0.08  # inches: the least of a claim, from mark to mark, and around its marks
+ENDS = 0.7  # inches: of what stands above and below all claims
 LEFT, MIDDLE = 0.37, 0.34  # of the width: before the axis, and its own
 
 
@@ -34,17 +35,18 @@ def verdict_figure(ledger: Ledger) -> style.Drawing | None:
     from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
     rows = verdicts(ledger)
-    height = ROW * len(rows) + ENDS
+    bounds = np.cumsum([0.0, *(_height(verdict) for verdict in rows)])  # inches from the top
+    height = bounds[-1] + ENDS
     by_hand = PlaceHolderLayoutEngine(True, False)  # a layout of "none" would not survive the first saving
     figure = plt.figure(figsize=(style.PAGE, height), layout=by_hand)
-    axis = figure.add_axes((LEFT, 0.38 / height, MIDDLE, ROW * len(rows) / height))
-    for place, verdict in enumerate(rows):
-        _draw_claim(axis, place, verdict)
-        if place and _group(verdict) != _group(rows[place - 1]):
-            axis.axhline(place - 0.5, xmin=-LEFT / MIDDLE, xmax=(1 - LEFT) / MIDDLE, clip_on=False, **LINE)
+    axis = figure.add_axes((LEFT, 0.38 / height, MIDDLE, bounds[-1] / height))
+    for row, verdict in enumerate(rows):
+        _draw_claim(axis, bounds[row : row + 2].mean(), verdict)
+        if row and _group(verdict) != _group(rows[row - 1]):
+            axis.axhline(bounds[row], xmin=-LEFT / MIDDLE, xmax=(1 - LEFT) / MIDDLE, clip_on=False, **LINE)
     axis.axvline(0.5, color=style.QUIET, linewidth=0.8, zorder=0)
     axis.set_yticks([])
-    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_ylim(bounds[-1], 0)
     axis.set_xlim(-0.03, 1.03)
     axis.set_xticks([0, 0.5, 1])
     axis.set_xlabel("how often a run speaks for the claim")
@@ -61,16 +63,24 @@ def _group(verdict: Verdict) -> str:
     return verdict.claim.name.rstrip("abcdefghijklmnopqrstuvwxyz")
 
 
-def _draw_claim(axis: Axes, place: int, verdict: Verdict) -> None:
-    """The comparisons one under another within the claim's row, and its verdict to the right."""
-    weighed = [one for one in verdict.judged if one.weight is not None]
-    heights = place + (np.linspace(-0.27, 0.27, len(weighed)) if len(weighed) > 1 else np.zeros(1))
-    faint = 0.5 if len(weighed) < 9 else 0.25
-    for one, height in zip(weighed, heights, strict=False):
+def _weighed(verdict: Verdict) -> list[Judged]:
+    return [one for one in verdict.judged if one.weight is not None]
+
+
+def _height(verdict: Verdict) -> float:
+    """Of a claim's row, in inches: no two of its marks touch."""
+    return max(ROW, STEP * len(_weighed(verdict)) + ROOM)
+
+
+def _draw_claim(axis: Axes, place: float, verdict: Verdict) -> None:
+    """The comparisons one under another about the middle of the claim's row, and its verdict to the right."""
+    weighed = _weighed(verdict)
+    heights = place + STEP * (np.arange(len(weighed)) - (len(weighed) - 1) / 2)
+    for one, height in zip(weighed, heights, strict=True):
         assert one.weight is not None
         look = LOOK[one.mark]
-        axis.plot(one.weight.whole, [height] * 2, color=look["color"], linewidth=0.7, alpha=faint)
-        axis.plot(one.weight.probability, height, markersize=3.2, mew=0.7, clip_on=False, **look)
+        axis.plot(one.weight.whole, [height] * 2, color=look["color"], linewidth=0.7, alpha=0.5)
+        axis.plot(one.weight.probability, height, markersize=2.6, mew=0.6, clip_on=False, **look)
     across = axis.get_yaxis_transform()
     box: dict[str, Any] = {"boxstyle": "round,pad=0.28", "fc": COLOUR[verdict.word], "ec": "none"}
     text: dict[str, Any] = {"transform": across, "va": "center"}
@@ -81,10 +91,14 @@ def _draw_claim(axis: Axes, place: int, verdict: Verdict) -> None:
 
 
 def _tally(verdict: Verdict) -> str:
-    """How many comparisons hold, and what of the rest."""
-    told = f"{verdict.count('for')} of {len(verdict.judged)} hold"
-    fail, lacking = verdict.count("against"), verdict.count("missing")
-    return told + f", {fail} fail" * bool(fail) + f", {lacking} not run" * bool(lacking)
+    """How many comparisons hold, and under it what of the rest."""
+    counts = (
+        (verdict.count("against"), "fail"),
+        (verdict.unmeasurable, "not measurable"),
+        (verdict.count("missing"), "not run"),
+    )
+    rest = ", ".join(f"{count} {what}" for count, what in counts if count)
+    return f"{verdict.count('for')} of {len(verdict.judged)} hold" + f"\n{rest}" * bool(rest)
 
 
 def verdict_table(ledger: Ledger) -> pd.DataFrame | None:
@@ -96,7 +110,11 @@ def verdict_table(ledger: Ledger) -> pd.DataFrame | None:
         row: dict[str, Any] = {"claim": one.claim.name, "says": one.claim.sentence, "place": one.claim.place}
         row |= {"verdict": one.word, "comparisons": len(one.judged), "wanted": one.wanted}
         row |= {"hold": one.count("for"), "fail": one.count("against")}
-        row |= {"open": one.count("open"), "not_run": one.count("missing")}
+        row |= {
+            "open": one.count("open"),
+            "not_measurable": one.unmeasurable,
+            "not_run": one.count("missing"),
+        }
         rows.append(row | {"decides": " && ".join(remedies(one, ledger))})
     return pd.DataFrame(rows)
 
@@ -104,6 +122,7 @@ def verdict_table(ledger: Ledger) -> pd.DataFrame | None:
 def show_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
     """Verdict, how many comparisons of how many hold, fail or are open, and the remedy."""
     counts = zip(frame["hold"], frame["comparisons"], frame["wanted"], strict=True)
+    left = zip(frame["open"], frame["not_measurable"], strict=True)
     return pd.DataFrame(
         {
             "claim": frame["claim"],
@@ -112,7 +131,7 @@ def show_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
             "verdict": frame["verdict"],
             "hold": [f"{hold} of {count}, needs {wanted}" for hold, count, wanted in counts],
             "fail": frame["fail"].astype(str),
-            "open": frame["open"].astype(str),
+            "open": [f"{count}" + f" ({never} not measurable)" * bool(never) for count, never in left],
             "not run": frame["not_run"].astype(str),
             "would decide it": frame["decides"].where(frame["decides"] != "", NONE),
         }
@@ -140,7 +159,7 @@ def _row(verdict: Verdict, judged: Judged) -> dict[str, Any]:
     row["stratified_low"], row["stratified_high"] = weight.stratified if weight else nothing
     row |= {"p_for": judged.corrected_for if weight else np.nan}
     row |= {"p_against": judged.corrected_against if weight else np.nan}
-    return row | {"says": judged.mark}
+    return row | {"says": judged.mark, "why": "" if weight else one.why}
 
 
 def _in_deviations(ours: Side, theirs: Side) -> float:
@@ -161,35 +180,46 @@ def show_comparisons(frame: pd.DataFrame) -> pd.DataFrame:
     for name, head in (("ours", "claimed better"), ("theirs", "than")):
         shown[head] = frame[name]
         pairs = zip(frame[f"{name}_mean"], frame[f"{name}_std"], strict=True)
-        shown[f"{head}: mean (std)"] = [
-            mean_std(*pair, number) if not missing(pair[0]) else NONE for pair in pairs
-        ]
-        shown[f"{head}: paper"] = frame[f"{name}_paper"].map(number)
+        shown[f"{head}: mean (std)"] = [_mean_std(*pair) for pair in pairs]
+        shown[f"{head}: paper"] = frame[f"{name}_paper"].map(_finely)
     seeds = zip(frame["ours_seeds"], frame["theirs_seeds"], strict=True)
     shown["seeds"] = [" / ".join(str(count) for count in pair if count) or NONE for pair in seeds]
     shown["difference in deviations"] = frame["deviations"].map(fixed)
-    shown["probability"] = frame["probability"].map(fixed)
+    shown["probability"] = frame["probability"].map(beside)
     for head, low, high in (
         ("whole seeds", "low", "high"),
         ("stratified", "stratified_low", "stratified_high"),
     ):
-        shown[f"{head} 95 %"] = [interval(*ends) for ends in zip(frame[low], frame[high], strict=True)]
+        ends = zip(frame[low].map(beside), frame[high].map(beside), strict=True)
+        shown[f"{head} 95 %"] = [f"[{', '.join(pair)}]" if NONE not in pair else NONE for pair in ends]
     shown["p, corrected"] = frame[["p_for", "p_against"]].min(axis=1).map(_chance)
-    return pd.DataFrame(shown | {"says": frame["says"].map(SAYS)})
+    never = "not measurable here: " + frame["why"]
+    says = frame["says"].map(SAYS)
+    return pd.DataFrame(shown | {"says": says.where(frame["why"] == "", says + ", " + never)})
+
+
+def _mean_std(mean: float, std: float) -> str:
+    if missing(mean):
+        return NONE
+    return mean_std(mean, std, _finely if abs(mean) < 1 else number)
+
+
+def _finely(value: Cell) -> str:
+    """As any number, but a share, an AUC or a crossing with three decimals, as its bar has."""
+    return f"{value:.3f}" if isinstance(value, float) and SMALL <= value < 1 else number(value)
 
 
 def _chance(value: float) -> str:
-    if missing(value):
-        return NONE
-    return f"{value:.3f}" if value >= 0.001 or not value else "< 0.001"
+    return "< 0.0001" if 0 < value < 0.0001 else beside(value, LEVEL, 4)
 
 
 RULES = (
     "One unit serves all measures: how often a run speaks for the claim, 1 always, 0.5 as often as not. For "
     "two algorithms it is the probability of improvement on the same task; against a number, the share of "
     "seeds on the claim's side of it. A comparison holds, or fails, where its 95 % interval (whole seeds) "
-    "lies above, or below, 0.5 and the exact p-value, corrected for the number of comparisons of the claim, "
-    "is at most 0.025; else it is open. The rules were written before the results (docs/claims.md)."
+    "lies above, or below, 0.5 and the p-value, corrected for the number of comparisons of the claim, "
+    "is at most 0.025; else it is open, as is what these runs cannot measure. The rules were written before "
+    "the results (docs/claims.md)."
 )
 
 FIGURES = (
@@ -209,7 +239,7 @@ FIGURES = (
         make=verdict_table,
         show=show_verdicts,
         caption="Supported: as many comparisons hold as the claim needs. Refuted: so many fail that as many "
-        "cannot. Undecided: neither; the last column has the command that would decide it.",
+        "cannot. Undecided: neither; the last column has the command that would decide it, where runs can.",
         section="Claims",
     ),
     Figure(

@@ -133,10 +133,10 @@ class Entry:
 
 def entries(ledger: Ledger, split: str | None = None, role: str | None = None) -> list[Entry]:
     """The ledger's entries, optionally of one training split or role, in the paper's order."""
-    grouped: dict[tuple[str, str, str], list[Run]] = {}
+    grouped: dict[tuple[str, ...], list[Run]] = {}
     for run in ledger.runs:
         if split in (None, run.split) and role in (None, run.role):
-            grouped.setdefault((run.env, run.split, run.label), []).append(run)
+            grouped.setdefault((run.env, run.split, run.algo, run.origin, run.label), []).append(run)
     every = [Entry(tuple(sorted(runs, key=lambda run: -len(run.spec.seeds)))) for runs in grouped.values()]
     return sorted(every, key=_rank)
 
@@ -157,8 +157,9 @@ def by_setting(chosen: Iterable[Entry]) -> dict[tuple[str, str], list[Entry]]:
 
 
 def of_role(chosen: Iterable[Entry], role: str) -> list[Entry]:
-    """The entries of one role."""
-    return [entry for entry in chosen if entry.first.role == role]
+    """The entries of one role; yardsticks are our own, whatever packs bring."""
+    ours = (entry for entry in chosen if role == "method" or not entry.first.origin)
+    return [entry for entry in ours if entry.first.role == role]
 
 
 def the_papers() -> list[str]:
@@ -167,13 +168,22 @@ def the_papers() -> list[str]:
 
 
 def in_the_paper(run: Run) -> bool:
-    """Whether a run's algorithm is one of the paper's, with nothing overridden."""
-    return run.algo in the_papers() and run.label == run.card.label
+    """Whether a run of ours is of one of the paper's algorithms, with nothing overridden."""
+    return run.algo in the_papers() and not run.origin and run.variant == run.card.label
 
 
 def top_role(chosen: Iterable[Entry]) -> str:
-    """The role of the yardstick that scores 1: the top's where it was run, else the upper's."""
-    return "top" if of_role(chosen, "top") else "upper"
+    """The role that scores 1: the top's where each setting with either yardstick has it, else the upper's."""
+    groups = by_setting(chosen).values()
+    scored = [group for group in groups if of_role(group, "top") or of_role(group, "upper")]
+    return "top" if scored and all(of_role(group, "top") for group in scored) else "upper"
+
+
+def about_scores(ledger: Ledger) -> str:
+    """A sentence that names the yardsticks between which this ledger is normalised; nothing without them."""
+    every = entries(ledger)
+    low, high = (of_role(every, role) for role in ("lower", top_role(every)))
+    return f"Normalised from {low[0].label} (0) to {high[0].label} (1)." if low and high else ""
 
 
 def method_labels(ledger: Ledger) -> list[str]:
