@@ -6,16 +6,12 @@ import tomllib
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 SEEDS = 5
 """Of what the suite does not list."""
-RESULTS = Path("results")
-"""Where commands keep results if not told."""
 
 
 class Group(BaseModel):
@@ -59,11 +55,6 @@ def protocol_flags(protocol: str) -> str:
     """The options of a protocol, which is a preset and what was changed of it, with a space before."""
     preset, *changed = protocol.split(",")
     return f" --preset {preset}" + "".join(f" --set {change}" for change in changed)
-
-
-def results_flag(results: Path) -> str:
-    """The option of a results folder that is not the usual one, with a space before."""
-    return "" if results == RESULTS else f" --results {quote(str(results))}"
 
 
 def run_command(

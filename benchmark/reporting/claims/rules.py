@@ -6,14 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from shlex import quote
 from typing import Literal
 
 from comrl.benchmark.reporting import metrics
 from comrl.benchmark.reporting.claims import Claim, Comparison, Weight
 from comrl.benchmark.reporting.ledger import Ledger
-from comrl.benchmark.suite import RESULTS, protocol_flags, results_flag, run_command, seeds_for
+from comrl.benchmark.suite import protocol_flags, run_command, seeds_for
 from comrl.ground.discovery import declared
 
 LEVEL = 0.025
@@ -102,33 +100,28 @@ def judge(claim: Claim, ledger: Ledger) -> Verdict:
 def remedies(verdict: Verdict, ledger: Ledger) -> list[str]:
     """The commands that would decide a claim: runs and tests that are missing, or else more seeds.
 
-    None where all that is open cannot be measured here.
+    None where all that is open cannot be measured here.  They are for results in `results`, wherever these
+    lie: the same ledger gives the same words.
     """
     if verdict.word != "undecided":
         return []
     lacking = [need for one in verdict.judged if one.mark == "missing" for need in one.comparison.needs]
     protocol = ledger.runs[0].protocol
-    preset, runs = protocol.partition(",")[0], folder_of(ledger)
-    flags = protocol_flags(protocol) + results_flag(runs.parent)
+    preset, flags = protocol.partition(",")[0], protocol_flags(protocol)
     if lacking:
         trained = {(run.env, run.split, run.algo) for run in ledger.own.runs}
         asked = {(need.env, need.split, need.algo): need.test for need in lacking}
         tested = {key: test for key, test in asked.items() if test}
         untrained = [key for key in asked if key not in tested or key not in trained]
         wanted = {key: seeds_for(*key, preset) for key in untrained}
-        return [*_trainings(wanted, flags), *_tests(tested, runs, preset)]
+        return [*_trainings(wanted, flags), *_tests(tested, preset)]
     wanted, tested = {}, {}
     for one in verdict.judged:
         if one.mark == "open":
             for key, seeds in _more_seeds(one.comparison, LEVEL / len(verdict.judged)):
                 wanted[key] = max(seeds, wanted.get(key, 0))
                 tested |= {key: one.comparison.test} if one.comparison.test else {}
-    return [*_trainings(wanted, flags), *_tests(tested, runs, preset)]
-
-
-def folder_of(ledger: Ledger) -> Path:
-    """Where the runs lie that are not of packs."""
-    return next((run.path.parent for run in ledger.own.runs), RESULTS / "runs")
+    return [*_trainings(wanted, flags), *_tests(tested, preset)]
 
 
 def _more_seeds(one: Comparison, level: float) -> list[tuple[Key, int]]:
@@ -152,11 +145,11 @@ def _trainings(wanted: Mapping[Key, int], flags: str) -> list[str]:
     return [run_command(places, split, names, seeds, flags) for (split, seeds, names), places in envs.items()]
 
 
-def _tests(tests: Mapping[Key, str], runs: Path, preset: str) -> list[str]:
+def _tests(tests: Mapping[Key, str], preset: str) -> list[str]:
     """The commands that test what is trained in other ways too."""
     return [
         f"bench test --context {test} --run "
-        + " ".join(f"{quote(str(runs))}/{env}.{split}.{preset}.{algo}.*" for env, split, algo in keys)
+        + " ".join(f"results/runs/{env}.{split}.{preset}.{algo}.*" for env, split, algo in keys)
         for test in sorted(set(tests.values()))
         if (keys := sorted(key for key in tests if tests[key] == test))
     ]
