@@ -9,7 +9,8 @@ minor := $(if $(filter 3.%,$(version)),$(patsubst 3.%,%,$(version)),0)
 fresh := .venv/.python-$(version)
 bin := .venv/bin
 pip := $(bin)/python -m pip install --no-compile -c constraints.txt
-# --no-compile: what is imported is compiled then, and most never is
+# --no-compile: what is imported is compiled then, once, and most never is
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test lint format docs notebooks install
 .DEFAULT_GOAL := help
