@@ -245,9 +245,9 @@ def test_an_unknown_family_names_the_nearest_one() -> None:
 
 
 def test_a_name_declared_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from comrl.envs import camera
+    from comrl.envs import cheetah
 
-    monkeypatch.setattr(camera, "FAMILIES", (find_family("point-robot-wind"),), raising=False)
+    monkeypatch.setattr(cheetah, "FAMILIES", (find_family("point-robot-wind"),))
     with pytest.raises(
         BadInput, match=r"comrl\.envs\.\w+: FAMILIES declares 'point-robot-wind', which is there already"
     ):

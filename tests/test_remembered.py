@@ -30,6 +30,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "__init__.py").write_text("")
     (folder / "part.py").write_text("PARTS = ('one',)")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "shelf", raising=False)
     monkeypatch.setenv("COMRL_CACHE", str(tmp_path / "kept"))
     return folder
 
@@ -49,6 +50,17 @@ def test_it_is_made_once_until_a_file_changes(package: Path) -> None:
     assert asked(made) and len(made) == 2
     (package / "another.py").write_text("")
     assert asked(made) and asked(made) and len(made) == 3
+
+
+def test_a_folder_that_joins_the_package_counts(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    asked(made)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "own.py").write_text("")
+    monkeypatch.setattr(sys.modules["shelf"], "__path__", [str(package), str(tmp_path / "more")])
+    assert asked(made) and len(made) == 2
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"state": 3, "table": 4}', "\x00"])
