@@ -68,7 +68,7 @@ def _kept(ledger: Ledger, folder: Path, name: str, tell: Tell) -> Outcome:
     return kept(by_name(declared_figures(), name, "figure"), ledger, folder)
 
 
-def kept(figure: Figure, ledger: Ledger, folder: Path) -> Made | Absent | None:
+def kept(figure: Figure, ledger: Ledger, folder: Path) -> Outcome:
     """Make one table or figure and write its files; None where the ledger has nothing for it.
 
     One that fails is absent with its reason, and costs no other.
