@@ -78,6 +78,17 @@ def test_nothing_is_kept_where_nothing_can_be(package: Path, monkeypatch: pytest
     assert asked(made) == asked(made) == [{"part": "one"}] and len(made) == 2
 
 
+def test_nobody_needs_a_home(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("COMRL_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    made: list[int] = []
+    assert asked(made) == asked(made) == [{"part": "one"}] and len(made) == 2
+
+
 def test_plug_ins_are_asked_every_time(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remembered, "entry_points", lambda group: ["somebody's"] * (group == "comrl.parts"))
     made: list[int] = []

@@ -25,25 +25,25 @@ def remembered(package: str, constant: str, make: Callable[[], Table]) -> Table:
     """
     if entry_points(group=f"comrl.{constant.lower()}"):
         return make()
-    kept, state = folder() / f"{package}.{constant}.json", _state(package)
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads(kept.read_text("utf-8"))
+    name, state = f"{package}.{constant}.json", _state(package)
+    with suppress(BadInput, OSError, ValueError, KeyError, TypeError, RecursionError):
+        found = json.loads((folder() / name).read_text("utf-8"))
         if found["state"] == state:
             return list(found["table"])
     table = make()
-    with suppress(BadInput), write_whole(kept) as part:
+    with suppress(BadInput), write_whole(folder() / name) as part:
         part.write_text(json.dumps({"state": state, "table": table}), "utf-8")
     return table
 
 
 def folder() -> Path:
-    """Where it is kept: $COMRL_CACHE, else comrl-bench in the user's cache."""
-    own = os.environ.get("COMRL_CACHE")
-    return (
-        Path(own)
-        if own
-        else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "comrl-bench"
-    )
+    """Where it is kept: $COMRL_CACHE, else comrl-bench in the user's cache; BadInput where nobody is at home."""
+    if own := os.environ.get("COMRL_CACHE"):
+        return Path(own)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "comrl-bench"
+    except RuntimeError as error:  # a container's user without a name
+        raise BadInput(f"there is no home folder ({error}); name another in COMRL_CACHE") from error
 
 
 def _state(package: str) -> str:
