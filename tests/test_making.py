@@ -1,9 +1,15 @@
 """A report is the same, byte for byte, whoever makes it."""
 
+import pickle
 from pathlib import Path
 
-from support.ledgers import make_ledger
+import pandas as pd
+import pytest
+from support.ledgers import FOCAL, GOALS, add_run, make_ledger
 
+from comrl.benchmark.reporting import making
+from comrl.benchmark.reporting.figures import Figure
+from comrl.benchmark.reporting.ledger import read_ledger
 from comrl.benchmark.reporting.report import write_report
 
 
@@ -19,3 +25,14 @@ def test_processes_side_by_side_make_the_same_report(tmp_path: Path) -> None:
     )
     assert alone.keys() == together.keys() and len(alone) > 50
     assert [name for name in alone if alone[name] != together[name]] == []
+
+
+def test_a_figure_of_functions_that_cannot_be_sent_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pd.DataFrame({"a": [1.0]})
+    own = Figure(name="own", title="Own", kind="table", make=lambda ledger: frame, caption="Mine.")
+    monkeypatch.setattr(making, "declared_figures", lambda: (own,))
+    add_run(tmp_path, GOALS, FOCAL)
+    answer = making._kept(read_ledger(tmp_path), tmp_path, "own", print)
+    assert pickle.loads(pickle.dumps(answer)) == answer and (tmp_path / "tables" / "own.csv").exists()

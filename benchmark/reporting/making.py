@@ -59,13 +59,19 @@ def make_all(
     for i, outcome in zip(first, found, strict=True):
         if isinstance(outcome, Exception):
             raise outcome
-        made[i] = outcome
+        made[i] = Made(chosen[i], *outcome) if isinstance(outcome, tuple) else outcome
     return [made[i] for i in range(len(chosen))]
 
 
-def _kept(ledger: Ledger, folder: Path, name: str, tell: Tell) -> Outcome:
-    """The work of a process: the ledger comes to it once, names one by one."""
-    return kept(by_name(declared_figures(), name, "figure"), ledger, folder)
+def _kept(
+    ledger: Ledger, folder: Path, name: str, tell: Tell
+) -> tuple[str, str, tuple[str, ...]] | Absent | None:
+    """The work of a process: the ledger comes to it once, names one by one.
+
+    What goes back is without the figure, whose functions may be any that cannot be sent.
+    """
+    made = kept(by_name(declared_figures(), name, "figure"), ledger, folder)
+    return (made.caption, made.body, made.files) if isinstance(made, Made) else made
 
 
 def kept(figure: Figure, ledger: Ledger, folder: Path) -> Outcome:

@@ -37,7 +37,7 @@ def remembered(package: str, constant: str, make: Callable[[], Table]) -> Table:
 
 
 def folder() -> Path:
-    """Where it is kept: $COMRL_CACHE, else comrl-bench in the user's cache; BadInput where nobody is at home."""
+    """Where it is kept: $COMRL_CACHE, else comrl-bench in the user's cache; BadInput without a home."""
     if own := os.environ.get("COMRL_CACHE"):
         return Path(own)
     try:
