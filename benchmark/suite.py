@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 SEEDS = 5
 """Of what the suite does not list."""
+Key = tuple[str, str, str]
+"""Environment, split and algorithm."""
 
 
 class Group(BaseModel):
@@ -65,3 +67,14 @@ def run_command(
     words += ["--seeds", *map(str, range(seeds))]
     words += ["--context", context] if context else []
     return " ".join(words) + flags
+
+
+def training_commands(wanted: Mapping[Key, int], flags: str) -> list[str]:
+    """Commands that train so many seeds; environments that lack the same algorithms share one."""
+    algos: dict[tuple[str, str, int], list[str]] = {}
+    for (env, split, algo), seeds in wanted.items():
+        algos.setdefault((env, split, seeds), []).append(algo)
+    envs: dict[tuple[str, int, tuple[str, ...]], list[str]] = {}
+    for (env, split, seeds), names in algos.items():
+        envs.setdefault((split, seeds, tuple(names)), []).append(env)
+    return [run_command(places, split, names, seeds, flags) for (split, seeds, names), places in envs.items()]

@@ -24,7 +24,7 @@ from comrl.benchmark.reporting.figures.views import (
 from comrl.benchmark.reporting.ledger import Ledger, read_ledger
 from comrl.benchmark.reporting.making import Made, declared_figures, make_all
 from comrl.benchmark.reporting.packs import beside
-from comrl.benchmark.suite import protocol_flags, run_command, seeds_for
+from comrl.benchmark.suite import protocol_flags, seeds_for, training_commands
 from comrl.envs.family import families
 from comrl.ground.errors import BadInput, Notice
 from comrl.ground.files import LOCK, claimed, require_writable, write_folder_whole
@@ -197,17 +197,9 @@ def _in_full(commands: str, protocol: str) -> str:
 
 def _trainings(envs: Iterable[str], split: str, algos: Sequence[str], protocol: str, rest: str = "") -> str:
     """The commands that train algorithms on a split, each as often as the suite does."""
-    preset, together = protocol.partition(",")[0], dict[tuple[int, tuple[str, ...]], list[str]]()
-    for env in envs:
-        often: dict[int, list[str]] = {}
-        for algo in algos:
-            often.setdefault(seeds_for(env, split, algo, preset), []).append(algo)
-        for seeds, names in often.items():
-            together.setdefault((seeds, tuple(names)), []).append(env)
-    flags = protocol_flags(protocol) + rest
-    return " && ".join(
-        run_command(places, split, names, seeds, flags) for (seeds, names), places in together.items()
-    )
+    preset, flags = protocol.partition(",")[0], protocol_flags(protocol) + rest
+    wanted = {(env, split, algo): seeds_for(env, split, algo, preset) for env in envs for algo in algos}
+    return " && ".join(training_commands(wanted, flags))
 
 
 def missing_runs(ledger: Ledger) -> list[tuple[str, str]]:

@@ -11,13 +11,11 @@ from typing import Literal
 from comrl.benchmark.reporting import metrics
 from comrl.benchmark.reporting.claims import Claim, Comparison, Weight
 from comrl.benchmark.reporting.ledger import Ledger
-from comrl.benchmark.suite import protocol_flags, run_command, seeds_for
+from comrl.benchmark.suite import Key, protocol_flags, seeds_for, training_commands
 from comrl.ground.discovery import declared
 
 LEVEL = 0.025
 """The chance of a wrong verdict on either side, where all seeds have one distribution (docs/claims.md)."""
-Key = tuple[str, str, str]
-"""Environment, split and algorithm."""
 Mark = Literal["for", "against", "open", "missing"]
 Word = Literal["supported", "refuted", "undecided"]
 
@@ -114,14 +112,14 @@ def remedies(verdict: Verdict, ledger: Ledger) -> list[str]:
         tested = {key: test for key, test in asked.items() if test}
         untrained = [key for key in asked if key not in tested or key not in trained]
         wanted = {key: seeds_for(*key, preset) for key in untrained}
-        return [*_trainings(wanted, flags), *_tests(tested, preset)]
+        return [*training_commands(wanted, flags), *_tests(tested, preset)]
     wanted, tested = {}, {}
     for one in verdict.judged:
         if one.mark == "open":
             for key, seeds in _more_seeds(one.comparison, LEVEL / len(verdict.judged)):
                 wanted[key] = max(seeds, wanted.get(key, 0))
                 tested |= {key: one.comparison.test} if one.comparison.test else {}
-    return [*_trainings(wanted, flags), *_tests(tested, preset)]
+    return [*training_commands(wanted, flags), *_tests(tested, preset)]
 
 
 def _more_seeds(one: Comparison, level: float) -> list[tuple[Key, int]]:
@@ -132,17 +130,6 @@ def _more_seeds(one: Comparison, level: float) -> list[tuple[Key, int]]:
     least, fewest = one.evidence.least_seeds(level), min(side.seeds for side in sides)
     seeds = least if fewest < least else 2 * fewest
     return [((one.env, one.split, side.algo), seeds) for side in sides if side.seeds < seeds]
-
-
-def _trainings(wanted: Mapping[Key, int], flags: str) -> list[str]:
-    """Commands that train so many seeds; environments that lack the same algorithms share one."""
-    algos: dict[tuple[str, str, int], list[str]] = {}
-    for (env, split, algo), seeds in wanted.items():
-        algos.setdefault((env, split, seeds), []).append(algo)
-    envs: dict[tuple[str, int, tuple[str, ...]], list[str]] = {}
-    for (env, split, seeds), names in algos.items():
-        envs.setdefault((split, seeds, tuple(names)), []).append(env)
-    return [run_command(places, split, names, seeds, flags) for (split, seeds, names), places in envs.items()]
 
 
 def _tests(tests: Mapping[Key, str], preset: str) -> list[str]:
