@@ -120,7 +120,7 @@ def test_runs_side_by_side_end_at_once_and_go_on(whom: Callable[[int, int], None
 
 @pytest.mark.slow
 def test_the_demo_ends_at_once(tmp_path: Path) -> None:
-    process = started(tmp_path, "demo", "--threads", "2", "--data", str(tmp_path / "data"))
-    wait_for(lambda: bool(list(tmp_path.glob("data/*/.bench-lock"))), process)
+    process = started(tmp_path, "demo", "--threads", "2")
+    wait_for(lambda: bool(list(tmp_path.glob("results/demo/data/*/.bench-lock"))), process)
     time.sleep(8)
     interrupted(process, os.kill, tmp_path)

@@ -103,7 +103,7 @@ def _add_reading(add: Add) -> None:
     add("list", list_all, "show environments, algorithms, splits, data sets and runs", "data results")
     sub = add("verify", verify, "check every file: hashes, schema, rewards", "data")
     sub.add_argument("--env", nargs="+", metavar="ENV", help="which data sets (default: all there are)")
-    add("demo", demo, "from nothing to a report, in minutes", "data machine")
+    add("demo", demo, "from nothing to a report, in minutes", "machine")
     sub = add("speed", speed, "measure this machine, the updates and the trainers in one run", "machine")
     sub.add_argument(
         "--algo", nargs="+", metavar="ALGO", help="only steps of these, made in every way there is"
@@ -313,7 +313,8 @@ def demo(arguments: Arguments) -> int:
     from comrl.ground.machine import cores, prepare
 
     plan = tomllib.loads(files("comrl.benchmark.commands").joinpath("demo.toml").read_text("utf-8"))
-    arguments.results = Path(plan["results"])
+    arguments.results = Path(plan["folder"])
+    arguments.data = arguments.results / "data"
     device = prepare(_machine_of(arguments))
     made = generate(
         plan["env"], arguments.data, preset=plan["preset"], overrides={}, trainer="stacked", device=device
