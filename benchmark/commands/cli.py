@@ -313,17 +313,16 @@ def demo(arguments: Arguments) -> int:
     from comrl.ground.machine import cores, prepare
 
     plan = tomllib.loads(files("comrl.benchmark.commands").joinpath("demo.toml").read_text("utf-8"))
-    arguments.results = Path(plan["folder"])
-    arguments.data = arguments.results / "data"
+    folder = arguments.results = Path(plan["folder"])
+    arguments.data = folder / "data"
     device = prepare(_machine_of(arguments))
     made = generate(
         plan["env"], arguments.data, preset=plan["preset"], overrides={}, trainer="stacked", device=device
     )
     asked = {key: plan[key] for key in ("env", "split", "preset", "seeds")}
-    rows = _run_all(
-        [RunSpec(algo=algo, overrides={}, **asked) for algo in plan["algos"]], arguments, plan["jobs"]
-    )
-    page = write_report(arguments.results, arguments.results / "report", processes=cores())
+    specs = [RunSpec(algo=algo, overrides={}, **asked) for algo in plan["algos"]]
+    rows = _run_all(specs, arguments, plan["jobs"])
+    page = write_report(folder, folder / "report", processes=cores())
     show([made])
     show(rows)
     print(f"\nA shortened protocol: something to look at, not to compare.\nOpen {page.resolve()}")
