@@ -115,7 +115,7 @@ def test_layers_lie_over_one_another_and_the_table_tells_which() -> None:
     table = settings_table("lite", "sparse-ant-dir", "mbml", changes).set_index("setting")
     told = {
         "training.lr_schedule": ("linear", "preset lite"),
-        "training.discount": ("0.95", "lite, group mujoco"),
+        "training.discount": ("0.97", "lite, group ant-dir"),
         "training.meta_batch": ("2", "lite, sparse-ant-dir"),
         "control.width": ("7", "--set"),
         "control.proposals.candidates": ("10", "the part's default"),
