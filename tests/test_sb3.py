@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -107,6 +109,12 @@ def test_samples_are_the_squashed_gaussian_around_the_mean() -> None:
         drawn.std(0), 1.0, atol=0.2
     )  # an untrained log standard deviation is near zero
     assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.03
+
+
+def test_learning_leaves_no_temporary_folder_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert len(actions(SMALL, task=3, seed=0)) == 4
+    assert not list(tmp_path.iterdir())
 
 
 def test_settings_reach_the_agent() -> None:

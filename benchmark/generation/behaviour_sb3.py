@@ -83,6 +83,7 @@ def sb3_steps_per_second(
 def make_agent(family: TaskFamily, task_set: TaskSet, task: int, behaviour: Behaviour, seed: int) -> SAC:
     """An untrained agent with the stacked trainer's settings; values bootstrap at the horizon."""
     from stable_baselines3 import SAC
+    from stable_baselines3.common.logger import Logger
     from stable_baselines3.common.vec_env import DummyVecEnv
 
     from comrl.envs.gym import SingleTask, within_horizon
@@ -105,6 +106,7 @@ def make_agent(family: TaskFamily, task_set: TaskSet, task: int, behaviour: Beha
         seed=int(np.random.SeedSequence((seed, task)).generate_state(1)[0]),
         device="cpu",
     )
+    agent.set_logger(Logger(None, []))  # its own would leave a temporary folder behind at every call of learn
     # not SB3's own progress: it starts anew with every call of learn
     agent.lr_schedule = lambda _: behaviour.lr_at(agent.num_timesteps // many)
     return agent
