@@ -116,7 +116,8 @@ def test_layers_lie_over_one_another_and_the_table_tells_which() -> None:
     told = {
         "training.lr_schedule": ("linear", "preset lite"),
         "training.discount": ("0.97", "lite, group ant-dir"),
-        "training.meta_batch": ("2", "lite, sparse-ant-dir"),
+        "training.meta_batch": ("2", "lite, group two-tasks"),
+        "teacher.steps": ("6000", "lite, sparse-ant-dir"),
         "control.width": ("7", "--set"),
         "control.proposals.candidates": ("10", "the part's default"),
         "teacher.control.bcq.width": ("64", "preset lite"),
