@@ -115,7 +115,7 @@ def _add_reading(add: Add) -> None:
 
 def _machine(sub: argparse.ArgumentParser) -> None:
     telling.add_quiet(sub)
-    sub.add_argument("--device", default="cpu", help="where to compute, for example cpu or cuda")
+    sub.add_argument("--device", default="cpu", help="where to compute, cpu or cuda; tests run on the CPU")
     sub.add_argument("--threads", type=int, help="CPU threads (default: one a core)")
     text = "of matrix products: fp32 (default), or tf32, which is faster on CUDA and has fewer digits"
     sub.add_argument("--precision", choices=("fp32", "tf32"), default="fp32", help=text)
