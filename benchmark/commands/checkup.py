@@ -37,7 +37,7 @@ RECKONING = (
     "an update takes is not in it.\n"
     "minutes: where this results folder has such data or runs, what those took.  Elsewhere what the "
     "committed reference took, times the rate of matrix products there over that here: data by all threads; "
-    "a run of three seeds by one thread, as many side by side (--jobs) as there are threads.  Simulation and "
+    "a seed of a run by one thread, as many runs side by side (--jobs) as there are threads.  Simulation and "
     "small products do not follow that rate, so take it for an order of magnitude.  `bench speed` measures."
 )
 
@@ -52,7 +52,7 @@ class Need(NamedTuple):
     data: float | None
     """Seconds; None where nobody knows."""
     runs: dict[str, float]
-    """Seconds by algorithm."""
+    """Seconds of one seed, by algorithm."""
     source: str
 
     def row(self) -> dict[str, str]:
@@ -64,7 +64,7 @@ class Need(NamedTuple):
             "disk, MB": f"{self.disk / 1e6:.0f}",
             "memory, MB": f"{self.memory / 1e6:.0f}",
             "data, min": "unknown" if self.data is None else f"{self.data / 60:.1f}",
-            "a run, min": " to ".join(f"{took / 60:.1f} ({name})" for name, took in ends) or "unknown",
+            "a seed, min": " to ".join(f"{took / 60:.1f} ({name})" for name, took in ends) or "unknown",
             "reckoned from": self.source,
         }
 
@@ -167,7 +167,7 @@ def needs(
 def _reckoned(
     known: dict[str, Any], env: str, preset: str, device: torch.device, rate: float
 ) -> tuple[float | None, dict[str, float], str]:
-    """Seconds of the data and of a run by algorithm, from the reference; its rate is that of a CPU."""
+    """Seconds of the data and of a seed by algorithm, from the reference; its rate is that of a CPU."""
     table = known.get(preset, {}).get(env)
     if table is None or device.type != "cpu":
         return None, {}, ""
@@ -186,12 +186,12 @@ def _ledger(results: Path) -> Ledger:
 
 
 def _seen(ledger: Ledger, env: str, preset: str) -> tuple[float | None, dict[str, float]]:
-    """Seconds of the data and of a run by algorithm, as this ledger has them."""
+    """Seconds of the data and of a seed by algorithm, as this ledger has them."""
     made = (env, data_preset(preset, env))
     data = [each.card for each in ledger.portraits if (each.env, each.card.preset) == made]
     cards = [run.card for run in ledger.runs if (run.card.spec.env, run.card.spec.preset) == (env, preset)]
     runs = {
-        card.spec.algo: card.cost.train_seconds + card.cost.before_seconds
+        card.spec.algo: (card.cost.train_seconds + card.cost.before_seconds) / len(card.spec.seeds)
         for card in cards
         if not card.spec.overrides
     }
