@@ -222,9 +222,10 @@ def test_seeds_of_different_trainings_are_one_run_with_all_tests(tmp_path: Path)
         ("--context online --explore-steps 30", "--explore-steps 30: a trial of point-robot-wind explores 4"),
         ("--context online --explore best", "blind infers none; leave blind out, or give it another rule"),
         (
-            "--explore random",
-            "--explore is for contexts of one's own; give --context online too, or leave it out",
+            "--explore-steps 20",
+            "--explore-steps is for contexts of one's own; give --context online too, or leave it out",
         ),
+        ("--explore best", "blind infers none; leave blind out, or give it another rule"),
     ],
 )
 def test_what_cannot_be_explored_is_refused_in_a_sentence(
@@ -249,6 +250,15 @@ def test_a_run_that_is_refused_stops_no_other(
     done, said = capsys.readouterr()
     assert ".focal." in done and ".blind." not in done and "bench: --explore best chooses" in said
     assert [run.algo for run in read_ledger(tmp_path).runs if run.explored] == ["focal"]
+
+
+def test_a_rule_adds_the_test_on_contexts_of_ones_own(smoke_data: Path, tmp_path: Path) -> None:
+    running.run(SPEC, smoke_data, tmp_path, CPU)
+    (folder,) = (tmp_path / "runs").iterdir()
+    command = f"test --data {smoke_data} --context shifted --explore best --run {folder}"
+    assert main(command.split()) == 0
+    (run,) = read_ledger(tmp_path).runs
+    assert run.shifted is not None and [*run.explored] == ["best"]
 
 
 def test_speed_has_a_row_for_each_rule(monkeypatch: pytest.MonkeyPatch) -> None:

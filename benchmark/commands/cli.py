@@ -9,12 +9,13 @@ import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comrl.benchmark.commands import doctor, exchange, filming, jobs, packing, suite, telling
 from comrl.benchmark.commands.ending import ended
-from comrl.benchmark.commands.exploring import add_options, asked_for
+from comrl.benchmark.commands.exploring import add_options, asked_for, contexts_of, contexts_of_tests
 from comrl.ground.errors import BadInput, raise_all, tried
 from comrl.ground.workforce import LOCAL, Workforce
 
@@ -213,7 +214,7 @@ def run_algorithms(arguments: Arguments) -> int:
             algo=algo,
             seeds=arguments.seeds,
             overrides=overrides,
-            context=arguments.context,
+            context=contexts_of(arguments)[-1],
             **asked_for(arguments),
         )
         for env in arguments.env
@@ -246,18 +247,16 @@ def _run_all(
 
 
 def test_runs(arguments: Arguments) -> int:
-    """Test every run that is named and print a row of each."""
+    """Test every run that is named and print a row of each test."""
     from comrl.benchmark.training.run import test_folder
     from comrl.ground.machine import prepare
 
-    for option, given in (("--split", arguments.split), ("--tasks train", arguments.tasks == "train")):
-        if given and arguments.context != "offline":
-            raise BadInput(
-                f"{option} is for offline contexts; leave it out with --context {arguments.context}"
-            )
     device, asked = prepare(_machine_of(arguments)), asked_for(arguments)
-    about = (arguments.data, device, arguments.context, arguments.split, arguments.tasks)
-    return show_each(partial(test_folder, folder, *about, **asked) for folder in arguments.run)
+    about = (arguments.split, arguments.tasks)
+    return show_each(
+        partial(test_folder, folder, arguments.data, device, context, *about, **asked)
+        for context, folder in product(contexts_of_tests(arguments), arguments.run)
+    )
 
 
 def report(arguments: Arguments) -> int:
