@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from comrl.benchmark.commands import doctor, exchange, filming, jobs, packing, suite, telling
 from comrl.benchmark.commands.ending import ended
-from comrl.benchmark.commands.exploring import add_options, asked_for, contexts_of, contexts_of_tests
+from comrl.benchmark.commands.exploring import add_options, asked_for, contexts_of_tests
 from comrl.ground.errors import BadInput, raise_all, tried
 from comrl.ground.workforce import LOCAL, Workforce
 
@@ -214,7 +214,7 @@ def run_algorithms(arguments: Arguments) -> int:
             algo=algo,
             seeds=arguments.seeds,
             overrides=overrides,
-            context=contexts_of(arguments)[-1],
+            context="online" if arguments.explore else arguments.context,
             **asked_for(arguments),
         )
         for env in arguments.env
