@@ -29,7 +29,7 @@ def list_tables(data: Path, results: Path) -> list[tuple[str, pd.DataFrame]]:
         ("Environments", pd.DataFrame([_environment(family) for family in families()])),
         ("Algorithms", pd.DataFrame(algorithms)),
         ("Splits", pd.DataFrame([_split(split) for split in splits()])),
-        ("Rules of exploration, --context online --explore RULE", pd.DataFrame(rules)),
+        ("Rules of exploration, --explore RULE", pd.DataFrame(rules)),
         (f"Data sets in {data}", _table(partial(data_sets, data), _data_set)),
         (f"Runs in {results}", _table(partial(folders_in, results / "runs"), _run)),
     ]
