@@ -19,6 +19,8 @@ from comrl.benchmark.reporting.figures.views import (
 )
 from comrl.benchmark.reporting.ledger import Ledger
 
+WIDEST = 26  # letters on one line: the names of algorithms leave a panel little room
+
 
 def seed_dots(ledger: Ledger) -> style.Drawing | None:
     """A panel per environment and training split, a row per algorithm, a dot per seed."""
@@ -45,8 +47,8 @@ def seed_dots(ledger: Ledger) -> style.Drawing | None:
         axis.tick_params(axis="y", length=0)
         axis.spines["left"].set_visible(False)
         axis.grid(axis="x")
-        axis.set_title(group[0].setting)
-        axis.set_xlabel(return_label(group[0].first.scores[score]))
+        axis.set_title(style.on_lines(group[0].setting, WIDEST))
+        axis.set_xlabel(style.on_lines(return_label(group[0].first.scores[score]), WIDEST))
     names = [[entry.label for entry in group] for _, group in ordered]
     for i, axis in enumerate(axes):
         cell = axis.get_subplotspec()
