@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.patches import Polygon
+from PIL import Image
 from support.ledgers import BLIND, EVERY, FOCAL, GOALS, MUJOCO, ORACLE, WIND, Algo, add_run, portrait
 
 from comrl.benchmark.reporting.figures import embeddings, style
@@ -121,3 +123,16 @@ def test_all_classes_of_a_flat_gate_are_seen(tmp_path: Path) -> None:
     assert len(drawn) == 3 and not any(patch.get_fill() for patch in drawn)
     widths = [patch.get_linewidth() for patch in drawn]
     assert widths == sorted(widths, reverse=True) and len({*widths}) == 3
+
+
+def test_a_picture_of_few_colours_keeps_those_of_the_algorithms() -> None:
+    figure, (axis,) = style.panels(1)
+    axis.imshow(np.linspace(0, 1, 64).reshape(8, 8), cmap="viridis", interpolation="bilinear")
+    for i, colour in enumerate(style.PALETTE):
+        axis.plot(i, 0, "o", markersize=3, color=colour)
+    (png,) = style.rendered(figure, "png")
+    with Image.open(io.BytesIO(png)) as image:
+        seen = np.asarray(image.convert("RGB")).reshape(-1, 3).astype(int)
+    for colour in style.PALETTE:
+        wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+        assert np.abs(seen - wanted).max(-1).min() <= 3, colour

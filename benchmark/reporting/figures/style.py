@@ -216,11 +216,11 @@ def rendered(figure: Drawing, *kinds: str) -> list[bytes]:
 
 
 def _of_few_colours(png: io.BytesIO) -> bytes:
-    """The picture with 256 colours, which look the same in a third of the bytes."""
+    """The picture with 256 colours, the rare ones too, which look the same in a third of the bytes."""
     from PIL import Image
 
     out = io.BytesIO()
     with Image.open(png) as image:
-        few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        few = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         few.save(out, "PNG", optimize=True, dpi=image.info["dpi"])
     return out.getvalue()
