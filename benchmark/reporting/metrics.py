@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import combinations
-from math import comb
+from math import comb, nan
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,9 +22,9 @@ UNKNOWN = (float("nan"), float("nan"))
 
 
 def std(values: ArrayLike) -> float:
-    """Sample standard deviation (one degree of freedom lost); 0 for a single value."""
+    """Sample standard deviation (one degree of freedom lost); nan for a single value, which has none."""
     sample = np.asarray(values, dtype=np.float64)
-    return float(sample.std(ddof=1)) if sample.size > 1 else 0.0
+    return float(sample.std(ddof=1)) if sample.size > 1 else nan
 
 
 def interquartile_mean(values: ArrayLike) -> Array:

@@ -167,7 +167,7 @@ def _in_deviations(ours: Side, theirs: Side) -> float:
     if ours.value is None or theirs.value is None or ours.std is None or theirs.std is None:
         return float("nan")
     free = ours.seeds + theirs.seeds - 2
-    squares = (ours.seeds - 1) * ours.std**2 + (theirs.seeds - 1) * theirs.std**2
+    squares = sum((side.seeds - 1) * (side.std or 0.0) ** 2 for side in (ours, theirs) if side.seeds > 1)
     return (ours.value - theirs.value) / float(np.sqrt(squares / free)) if squares else float("nan")
 
 
