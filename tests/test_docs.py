@@ -240,7 +240,7 @@ def test_the_example_algorithms_do_what_they_say(made: Made) -> None:
         assert np.isfinite(
             run.curves.drop(columns=["loss_task", "asymmetry"], errors="ignore").iloc[2:].to_numpy()
         ).all()
-        assert run.probe["z"].shape == (2, 12, 32, 3)
+        assert run.probe["z"].shape == (2, 12, 10, 3)
         assert np.isfinite(run.probe["sparsity_variance"]).all()
     card = json.loads((made.run("focal-max", "mixed") / "run.json").read_text())
     assert card["algorithm"]["encoder"]["part"] == "MaxPool"

@@ -69,6 +69,9 @@ def test_what_one_part_lacks_is_no_fault(run: Run) -> None:
     (merged,) = merge_seeds([part(run, (0, 1)), later])
     assert set(merged.probe) == {"z"} and merged.shifted is not None and merged.online is not None
     assert set(merged.shifted["seed"]) == set(merged.online["seed"]) == {0, 1}
+    more = replace(later, probe={"z": np.repeat(later.probe["z"], 2, axis=2)})  # of a version that kept more
+    (merged,) = merge_seeds([part(run, (0, 1)), more])
+    assert "z" not in merged.probe
 
 
 def test_doubts_of_every_part_are_kept(run: Run) -> None:

@@ -126,7 +126,8 @@ def check_probe(done: Run) -> None:
         absolute, nonzero = probe["gate_absolute"], probe["gate_nonzero"]
         assert not bool((absolute & nonzero).any())
         assert absolute.mean() > 0 and (absolute.mean() < 1 or hardly_moves)
-        np.testing.assert_allclose(probe["gate_weight"].mean(1), 1.0, rtol=1e-5)
+        assert probe["gate_weight"].shape[1] % numbers_of_env(done.env).test_context == 0
+        np.testing.assert_allclose(probe["gate_weight"].mean(1), 1.0, rtol=0.2)  # a quarter of each context
     if looked:
         assert probe["sparsity_variance"].shape == (2, len(probe["sparsity_ratio"]))
         variances = (probe["sparsity_variance"], probe["var_nonsparse"])

@@ -166,7 +166,9 @@ def _with_seeds(card: RunCard, seeds: tuple[int, ...]) -> RunCard:
 
 
 def _merged(group: list[Run]) -> Run:
-    """Runs of different seeds as one; a test that some of them lack has the others' seeds alone."""
+    """Runs of different seeds as one; a test that some of them lack has the others' seeds alone, and an
+    array of the probe that some lack, or have in another shape, is left out.
+    """
     cards = tuple(run.card for run in group)
     seconds = {
         name: sum(getattr(card.cost, name) for card in cards) for name in ("train_seconds", "before_seconds")
@@ -177,11 +179,11 @@ def _merged(group: list[Run]) -> Run:
             "doubts": tuple(dict.fromkeys(doubt for each in cards for doubt in each.doubts)),
         }
     )
-    common = set.intersection(*(set(run.probe) for run in group))
+    shapes = [{name: values.shape[1:] for name, values in run.probe.items()} for run in group]
     probe = {
         name: values if name in SHARED else np.concatenate([run.probe[name] for run in group])
         for name, values in group[0].probe.items()
-        if name in common
+        if all(shape.get(name) == values.shape[1:] for shape in shapes)
     }
     explored = {
         name: _joined(run.explored.get(name) for run in group)

@@ -22,7 +22,7 @@ from comrl.datasets.transitions import Context
 from comrl.envs.family import TaskFamily, TaskSet, sparsify
 from comrl.ground.noise import Stream, derive_seed
 
-DRAWS = 32  # contexts a task
+DRAWS, KEPT = 32, 10  # contexts a task, and how many of them stay in the run
 TASKS = 20  # training tasks whose gate and sparsity are looked at
 RATIOS = np.arange(0.0, 0.96, 0.05)
 Arrays = dict[str, NDArray]
@@ -66,7 +66,7 @@ def embeddings(state: State, sampler: Sampler, tasks: TaskSet, stream: Stream) -
     query = embed(state, *drawn_contexts(sampler, some, stream, size))
     key = embed(state, *drawn_contexts(sampler, some, stream, size), net=slow)
     return {
-        "z": z,
+        "z": z[:, :, :KEPT],
         "theorem31": identity_of_losses(query, key, temperature=temperature),
         "theorem32": order_of_losses(z[:, some]),
     }
@@ -91,11 +91,9 @@ def sparsity(
     each = encoder.each(net, context)  # [S, M, K, Z]
     if weight is not None:
         each = encoder.embeddings(net, context)[0]  # what the gate weighs: eq. 34 speaks of that branch
-        found |= {
-            "gate_weight": weight.flatten(1),
-            "gate_nonzero": (context.reward[..., 0] != 0).flatten(1),
-            "gate_absolute": absolute.flatten(1),
-        }
+        seen = {"weight": weight, "nonzero": context.reward[..., 0] != 0, "absolute": absolute}
+        kept = state.training.test_context
+        found |= {f"gate_{name}": values[..., :kept].flatten(1) for name, values in seen.items()}
     size = state.training.context_batch
     variances = []
     for ratio in RATIOS:

@@ -23,7 +23,6 @@ from comrl.benchmark.reporting.ledger import Ledger
 from comrl.benchmark.reporting.tables import mean_std, number, once
 
 SHOWN_TASKS = 20  # [focalpp Fig. 4b]
-SHOWN_DRAWS = 10
 ACROSS, WIDEST = 8, 16  # panels side by side, and letters of their names on one line
 
 
@@ -103,7 +102,7 @@ def _draw_map(axis: Axes, entry: Entry) -> None:
     first = entry.first.card.task_set.array[:, 0]
     order = np.argsort(first, kind="stable")
     tasks = order[np.unique(np.linspace(0, len(order) - 1, SHOWN_TASKS).astype(int))]
-    points = z[0][tasks, :SHOWN_DRAWS]  # [T', D, Z]
+    points = z[0][tasks]  # [T', D, Z]
     plane = project(points.reshape(-1, points.shape[-1]))
     own = plane.reshape(len(tasks), -1, 2)  # [T', D, 2]
     for shade, dots in zip(style.task_shades(len(tasks)), own, strict=True):
