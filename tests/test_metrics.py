@@ -105,6 +105,25 @@ def test_normalised_between_the_yardsticks() -> None:
     assert np.isnan(metrics.normalised(1.0, lower=2.0, upper=1.5))  # yardsticks that measure nothing
 
 
+def test_linear_r2_is_that_of_scikit_learn_and_needs_tasks_of_its_own() -> None:
+    from sklearn.linear_model import LinearRegression
+
+    draw = np.random.default_rng(8)
+    params = np.concatenate(
+        [draw.normal(size=(30, 2)), np.full((30, 1), 3.0)], 1
+    )  # the last tells no task apart
+    z = np.tanh(params[:, :2] @ draw.normal(size=(2, 4)))[:, None] + 0.1 * draw.normal(size=(30, 7, 4))
+    train, test = range(20), range(20, 30)
+    mean = z.mean(1)
+    fits = [
+        LinearRegression().fit(mean[:20], params[:20, p]).score(mean[20:], params[20:, p]) for p in (0, 1)
+    ]
+    assert metrics.linear_r2(z, params, train, test) == pytest.approx(np.mean(fits))
+    assert metrics.linear_r2(params[:, None, :2], params, train, test) == pytest.approx(1.0)
+    assert np.isnan(metrics.linear_r2(z, params, range(20), range(19, 30)))  # a test task that was trained on
+    assert np.isnan(metrics.linear_r2(z, params, range(9), test))  # five coefficients
+
+
 def test_variances_against_literal_loops() -> None:
     z = np.random.default_rng(6).normal(size=(4, 6, 3))  # [T, D, Z]
     within = [np.var([z[t, d, k] for d in range(6)]) * 6 / 5 for t in range(4) for k in range(3)]

@@ -159,6 +159,23 @@ def between_task_variance(z: ArrayLike) -> float:
     return float(np.asarray(z, dtype=np.float64).mean(-2).var(axis=0, ddof=1).mean())
 
 
+def linear_r2(z: ArrayLike, params: ArrayLike, train: Sequence[int], test: Sequence[int]) -> float:
+    """R² of the affine map from mean embeddings to task parameters, fitted on training and scored on test
+    tasks; mean over the parameters that vary.  z: [T, D, Z], params: [T, P].
+
+    nan where test tasks are training tasks, or training tasks fewer than twice the map's coefficients.
+    """
+    mean, true = np.asarray(z, dtype=np.float64).mean(-2), np.asarray(params, dtype=np.float64)
+    known = np.concatenate([mean, np.ones_like(mean[:, :1])], 1)  # [T, Z + 1]
+    train, test = list(train), list(test)
+    if {*train} & {*test} or len(train) < 2 * known.shape[1]:
+        return nan
+    true = true[:, true[test].var(0) > 0]
+    fitted = np.linalg.lstsq(known[train], true[train], rcond=None)[0]  # [Z + 1, P]
+    missed = np.square(true[test] - known[test] @ fitted).mean(0)  # [P]
+    return float((1 - missed / true[test].var(0)).mean())
+
+
 def sparsity_threshold(var_nonsparse: ArrayLike, var_sparse: ArrayLike) -> Array:
     """Share of absolutely sparse transitions above which a gate lowers variance. [focalpp eq. 34]"""
     nonsparse = np.asarray(var_nonsparse, dtype=np.float64)
