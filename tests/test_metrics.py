@@ -122,6 +122,8 @@ def test_linear_r2_is_that_of_scikit_learn_and_needs_tasks_of_its_own() -> None:
     assert metrics.linear_r2(params[:, None, :2], params, train, test) == pytest.approx(1.0)
     assert np.isnan(metrics.linear_r2(z, params, range(20), range(19, 30)))  # a test task that was trained on
     assert np.isnan(metrics.linear_r2(z, params, range(9), test))  # five coefficients
+    assert np.isnan(metrics.linear_r2(z, params, train, range(20, 21)))  # one task does not vary
+    assert np.isnan(metrics.linear_r2(np.where(z > 0, z, np.nan), params, train, test))
 
 
 def test_variances_against_literal_loops() -> None:

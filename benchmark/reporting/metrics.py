@@ -163,14 +163,17 @@ def linear_r2(z: ArrayLike, params: ArrayLike, train: Sequence[int], test: Seque
     """R² of the affine map from mean embeddings to task parameters, fitted on training and scored on test
     tasks; mean over the parameters that vary.  z: [T, D, Z], params: [T, P].
 
-    nan where test tasks are training tasks, or training tasks fewer than twice the map's coefficients.
+    nan where test tasks are training tasks, training tasks fewer than twice the map's coefficients, test
+    tasks all alike, or embeddings not finite.
     """
     mean, true = np.asarray(z, dtype=np.float64).mean(-2), np.asarray(params, dtype=np.float64)
     known = np.concatenate([mean, np.ones_like(mean[:, :1])], 1)  # [T, Z + 1]
     train, test = list(train), list(test)
-    if {*train} & {*test} or len(train) < 2 * known.shape[1]:
+    if {*train} & {*test} or len(train) < 2 * known.shape[1] or not np.isfinite(mean).all():
         return nan
-    true = true[:, true[test].var(0) > 0]
+    true = true[:, np.ptp(true[test], axis=0) > 0]
+    if not true.size:
+        return nan
     fitted = np.linalg.lstsq(known[train], true[train], rcond=None)[0]  # [Z + 1, P]
     missed = np.square(true[test] - known[test] @ fitted).mean(0)  # [P]
     return float((1 - missed / true[test].var(0)).mean())
