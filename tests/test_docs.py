@@ -269,7 +269,7 @@ def test_the_example_figures_are_in_the_report(
     monkeypatch.setattr(report, "declared_figures", lambda: own)  # the others have tests of their own
     page = report.write_report(made.results, tmp_path / "report", progress=False).read_text()
     assert all(figure.title in page for figure in own)
-    files = [f"figures/by-task.{kind}" for kind in ("png", "svg")]
+    files = [f"figures/by-task.{kind}" for kind in ("png", "pdf")]
     for name in [*files, *(f"tables/worst-task.{kind}" for kind in ("md", "csv", "tex"))]:
         assert (tmp_path / "report" / name).stat().st_size > 50
     table = pd.read_csv(tmp_path / "report" / "tables" / "worst-task.csv").set_index("algorithm")

@@ -83,7 +83,7 @@ def test_every_declared_table_and_figure_is_in_the_report(page: Path, subtests: 
                 png = (page.parent / "figures" / f"{figure.name}.png").read_bytes()
                 width, height = (int.from_bytes(png[i : i + 4]) for i in (16, 20))
                 assert png.startswith(b"\x89PNG") and width > 600 and height > 250
-                assert b"<svg" in (page.parent / "figures" / f"{figure.name}.svg").read_bytes()[:600]
+                assert (page.parent / "figures" / f"{figure.name}.pdf").read_bytes().startswith(b"%PDF")
                 continue
             made = pd.read_csv(page.parent / "tables" / f"{figure.name}.csv")
             markdown = (page.parent / "tables" / f"{figure.name}.md").read_text()
@@ -109,9 +109,9 @@ def test_a_table_or_figure_repeats_byte_for_byte(figure: Figure, ledger: Ledger,
             again = made.to_csv(index=False, lineterminator="\n").encode()
             assert again == (page.parent / "tables" / f"{figure.name}.csv").read_bytes()
         else:
-            assert style.rendered(made, "svg") == [
-                (page.parent / "figures" / f"{figure.name}.svg").read_bytes()
-            ]
+            _, *again = style.rendered(made, "svg", "png", "pdf")
+            files = [page.parent / "figures" / f"{figure.name}.{kind}" for kind in ("png", "pdf")]
+            assert again == [file.read_bytes() for file in files]
 
 
 def test_a_figure_without_data_is_none(subtests: pytest.Subtests) -> None:

@@ -117,9 +117,9 @@ def _table(figure: Figure, caption: str, frame: pd.DataFrame) -> tuple[str, dict
 
 
 def _figure(figure: Figure, caption: str, drawing: style.Drawing) -> tuple[str, dict[str, bytes]]:
-    svg, png = style.rendered(drawing, "svg", "png")
+    svg, png, pdf = style.rendered(drawing, "svg", "png", "pdf")
     kind, content = ("svg+xml", svg) if len(svg) <= INLINE_SVG else ("png", png)
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     width = drawing.get_figwidth() / style.PAGE
     image = f'<img src="{source}" alt="{escape(figure.title)}" style="width: {width:.0%}">'
-    return image, {f"figures/{figure.name}.png": png, f"figures/{figure.name}.svg": svg}
+    return image, {f"figures/{figure.name}.png": png, f"figures/{figure.name}.pdf": pdf}
