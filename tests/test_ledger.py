@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from collections.abc import Callable
@@ -16,8 +17,9 @@ from support import ledgers as fixture
 from support.archives import flipped, set_encrypted
 from support.ledgers import FOCAL, FOCALPP, GOALS, WIND, add_run
 
+from comrl.benchmark.reporting import folders
 from comrl.benchmark.reporting.figures.views import entries
-from comrl.benchmark.reporting.formats import csv_bytes, csv_table
+from comrl.benchmark.reporting.formats import LEVELS, csv_bytes, csv_table, npz_arrays, npz_bytes
 from comrl.benchmark.reporting.ledger import Ledger, Run, read_ledger, write_run
 from comrl.ground.errors import BadInput
 from comrl.ground.hashing import sha256
@@ -42,8 +44,9 @@ def test_a_run_comes_back_as_it_was_written(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(run.curves, curves)
     pd.testing.assert_frame_equal(run.returns, returns)
     assert run.probe.keys() == probe.keys()
-    for name, array in probe.items():
-        np.testing.assert_array_equal(run.probe[name], array, strict=True)
+    np.testing.assert_array_equal(run.probe["flag"], probe["flag"], strict=True)
+    half_a_level = np.ptp(probe["z"]) / LEVELS / 2
+    np.testing.assert_allclose(run.probe["z"], probe["z"], rtol=0, atol=half_a_level + 1e-6, strict=True)
     assert run.card == card.model_copy(update={"files": run.card.files})
 
 
@@ -61,6 +64,42 @@ def test_the_same_run_writes_the_same_bytes(tmp_path: Path) -> None:
     assert sorted(p.name for p in once.iterdir()) == names
     for path in once.iterdir():
         assert path.read_bytes() == (again / path.name).read_bytes()
+
+
+def test_coarse_arrays_keep_the_scale_of_each_seed() -> None:
+    """A seed whose numbers lie together, or are all one, is no coarser for another's that lie far apart."""
+    z = np.stack([np.linspace(-1e6, 1e6, 12), np.linspace(0.5, 0.5 + 1e-4, 12), np.full(12, 0.25)])
+    z = z.reshape(3, 3, 2, 2).astype(np.float32)
+    again = npz_arrays(npz_bytes({"z": z, "flag": np.array([True])}, coarse=("z", "absent")))
+    assert again.keys() == {"z", "flag"} and again["z"].dtype == np.float32
+    for before, after in zip(z, again["z"], strict=True):
+        np.testing.assert_allclose(after, before, rtol=1e-7, atol=np.ptp(before) / LEVELS)
+    z[0, 0, 0, 0] = np.nan  # has no level
+    np.testing.assert_array_equal(npz_arrays(npz_bytes({"z": z}, coarse=("z",)))["z"], z, strict=True)
+
+
+def test_tables_may_be_gzipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A packed file is as good as the file itself, by the same hash; a broken one or a trap is a sentence."""
+    path = add_run(tmp_path, GOALS, FOCALPP)
+    before = read_ledger(tmp_path).runs[0]
+    for file in path.glob("*.csv"):
+        file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    after = read_ledger(tmp_path).runs[0]
+    pd.testing.assert_frame_equal(after.returns, before.returns)
+    assert after.shifted is not None and after.explored.keys() == before.explored.keys()
+    monkeypatch.setattr(folders, "LARGEST", 100)
+    with pytest.raises(BadInput, match=r"csv\.gz: unpacks to more than"):
+        read_ledger(tmp_path)
+    monkeypatch.undo()
+    (path / "curves.csv.gz").write_bytes(gzip.compress(b"seed,step\n"))
+    with pytest.raises(BadInput, match=r"curves\.csv: altered"):
+        read_ledger(tmp_path)
+    for harm in (flip, truncate):
+        (path / "curves.csv.gz").write_bytes(gzip.compress(b"seed,step\n"))
+        harm(path / "curves.csv.gz")
+        with pytest.raises(BadInput, match=r"curves\.csv\.gz: unreadable"):
+            read_ledger(tmp_path)
 
 
 def flip(path: Path) -> None:
@@ -134,7 +173,7 @@ def test_a_newer_format_is_refused_with_the_remedy(tmp_path: Path) -> None:
     path = add_run(tmp_path, GOALS, FOCAL)
     card = json.loads((path / "run.json").read_text())
     (path / "run.json").write_text(json.dumps(card | {"format": 99}))
-    with pytest.raises(BadInput, match=r"format 99, this code reads 1; update"):
+    with pytest.raises(BadInput, match=r"format 99, this code reads 2; update"):
         read_ledger(tmp_path)
 
 

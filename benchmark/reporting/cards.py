@@ -10,7 +10,7 @@ from comrl.benchmark.spec import RunSpec
 from comrl.datasets.cards import TaskSetCard
 from comrl.ground.cards import Card, Tree
 
-FORMAT = 1
+FORMAT = 2
 
 
 class ResultCard(Card):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from comrl.ground.hashing import sha256
 from comrl.ground.reading import content_of
 
 WEIGHTS = "weights.pt"
+PACKED = ".gz"
+LARGEST = 500_000_000  # bytes of what is unpacked: more is a trap
 NAME = re.compile(r"\w[\w.+-]*")
 AGAIN = "give the command that made it again"
 
@@ -43,7 +48,7 @@ def read_files(path: Path, name: str) -> tuple[Tree, dict[str, bytes]]:
         if body["format"] > FORMAT:
             newer = f"format {body['format']}, this code reads {FORMAT}"
             raise BadInput(f"{path / name}: {newer}; update comrl-bench")
-        files = {file: _content(path / _plain(file)) for file in body["files"]}
+        files = {file: _content(path / _plain(file), packed=True) for file in body["files"]}
         whole = body["sha256_of_card"] == _card_hash(body)
         changed = [file for file in files if sha256(files[file]) != body["files"][file]]
     except BadInput:
@@ -62,10 +67,27 @@ def _plain(file: str) -> str:
     return file
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, *, packed: bool = False) -> bytes:
     content = content_of(path)
+    if content is None and packed:
+        content = _unpacked(path.with_name(path.name + PACKED))
     if content is None:
         raise BadInput(f"{path} is missing; it is no folder of results, or one to be removed: then {AGAIN}")
+    return content
+
+
+def _unpacked(path: Path) -> bytes | None:
+    """The content of a gzipped file, as good as the file itself; None where there is none."""
+    packed = content_of(path)
+    if packed is None:
+        return None
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+            content = file.read(LARGEST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(path, error) from error
+    if len(content) > LARGEST:
+        raise BadInput(f"{path}: unpacks to more than {LARGEST / 1e6:.0f} MB; delete the folder and {AGAIN}")
     return content
 
 

@@ -30,6 +30,7 @@ CURVES = "curves.csv"
 RETURNS = "returns.csv"
 ONLINE = "online.csv"
 SHIFTED = "shifted.csv"
+COARSE = ("z", "gate_weight")  # of the probe, half of a ledger: variances, ranks and pictures need no more
 FROM_PRIOR, EPISODES = 2, 5  # of an online trial: two explore, the last three, with the task inferred, score
 APART = "train one of them again or keep it in another --results folder"
 AnyCard = TypeVar("AnyCard", bound=ResultCard)
@@ -165,7 +166,7 @@ def write_run(
     files: dict[str, bytes] = {CURVES: csv_bytes(curves), RETURNS: csv_bytes(returns)}
     files |= {explored_file(name): csv_bytes(table) for name, table in (explored or {}).items()}
     if probe:
-        files["probe.npz"] = npz_bytes(probe)
+        files["probe.npz"] = npz_bytes(probe, COARSE)
     if weights is not None:
         card = card.model_copy(update={"weights_sha256": sha256(weights)})
     return write_files(results / "runs" / card.name, card.FILE, card.to_json(), files, weights)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from comrl.benchmark.reporting.cards import RunCard
-from comrl.benchmark.reporting.folders import read_files
+from comrl.benchmark.reporting.folders import LARGEST, read_files
 from comrl.benchmark.reporting.ledger import Ledger, Run, in_common, merge_seeds, read_run
 from comrl.ground.cards import Tree
 from comrl.ground.discovery import suggestion
@@ -22,7 +22,6 @@ from comrl.ground.hashing import difference, dumps, sha256
 from comrl.ground.reading import content_of, folders_in
 
 CARD, FORMAT = "pack.json", 1
-LARGEST = 500_000_000  # bytes of a pack when it is unpacked
 MEMBER = re.compile(r"runs/[\w.+-]+/[\w+-][\w.+-]*")
 NAME = re.compile(r"[\w.+-]{1,40}")
 WHEN = (1980, 1, 1, 0, 0, 0)  # of every member, so that the same runs make the same bytes
