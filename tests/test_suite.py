@@ -111,7 +111,9 @@ def test_the_suite_makes_what_is_missing_and_no_more(
 
     listed[0] = SMALL.model_copy(update={"algorithms": ("focal", "blind")})
     assert main(given(smoke_data, tmp_path, "--plan")) == 0
-    assert re.search(r"1 of 2 +blind", capsys.readouterr().out)
+    assert re.search(r"there +1 of 2 +blind", capsys.readouterr().out)
+    assert main(given(tmp_path / "nowhere", tmp_path, "--plan")) == 0  # as in a clone, which has no data
+    assert re.search(r"to make +1 of 2 +blind", capsys.readouterr().out)
     assert main(given(smoke_data, tmp_path)) == 0
     assert len(list((tmp_path / "runs").iterdir())) == 2
     assert {file.name: file.stat().st_mtime_ns for file in run.iterdir()} == before

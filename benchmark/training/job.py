@@ -100,8 +100,7 @@ class Job:
     @property
     def unread(self) -> frozenset[str]:
         """The shared settings that this split and environment have no use for."""
-        pool = set() if self.split.relabel else {"relabeled_pool"}
-        return frozenset(pool if self.split.radius(self.family) is not None else {*pool, "context_radius"})
+        return _unread(self.split, self.family)
 
     def sampler(self, split: Split) -> Sampler:
         """The split's data on the device, read once."""
@@ -195,29 +194,35 @@ def prepare_jobs(specs: Iterable[RunSpec], data: Path, device: torch.device) -> 
     return jobs
 
 
-def settings_id_of(spec: RunSpec, dataset: Dataset) -> str:
-    """The id without seeds that a spec will have, by its settings alone: nothing is read or built."""
-    return _described(spec, lambda _: dataset, torch.device("cpu")).settings_id
+def settings_id_of(spec: RunSpec, data_sha256: str, tasks: int) -> str:
+    """The id without seeds that a spec will have on data of so many training tasks; nothing is opened."""
+    spec, training, algorithm = _configured(spec.model_copy(update={"seeds": ()}), tasks)
+    family = find_family(spec.env)
+    return run_id(algorithm, training, spec, data_sha256, _unread(find_split(spec.split, family), family))
 
 
-def _settle(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.device) -> Job:
-    job = _described(spec, opened, device)
-    job.fresh()  # networks that cannot be built say so now, and so does an exploration
-    _ = job.explorations
-    return job
+def _unread(split: Split, family: TaskFamily) -> frozenset[str]:
+    pool = set() if split.relabel else {"relabeled_pool"}
+    return frozenset(pool if split.radius(family) is not None else {*pool, "context_radius"})
 
 
-def _described(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.device) -> Job:
-    family, algorithm = find_family(spec.env), find_algorithm(spec.algo)
-    find_split(spec.split, family)
-    _refuse_seeds(spec.seeds)
-    effective_overrides(algorithm, spec)  # what is misspelt says so before data are opened
-    dataset = opened(spec.env)
-    tasks = len(dataset.task_set.train)
+def _configured(spec: RunSpec, tasks: int) -> tuple[RunSpec, Training, Algorithm]:
+    """A spec that names what it changes by whole path, and its protocol and algorithm with that in them."""
+    algorithm = find_algorithm(spec.algo)
     spec = spec.model_copy(update={"overrides": effective_overrides(algorithm, spec, tasks)})
     shared, own = split_overrides(spec.overrides)
     training = resolve(spec.preset, spec.env, shared, tasks).training
-    algorithm = configured(algorithm, spec.preset, spec.env, own, spec.split)
+    return spec, training, configured(algorithm, spec.preset, spec.env, own, spec.split)
+
+
+def _settle(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.device) -> Job:
+    family = find_family(spec.env)
+    effective_overrides(find_algorithm(spec.algo), spec)  # what is misspelt says so before data are opened
+    find_split(spec.split, family)
+    _refuse_seeds(spec.seeds)
+    dataset = opened(spec.env)
+    tasks = len(dataset.task_set.train)
+    spec, training, algorithm = _configured(spec, tasks)
     _refuse_wide(training, tasks, str(dataset.folder))
     job = Job(spec, algorithm, training, family, dataset, device)
     refuse_lacking(job.dataset, job.split)
@@ -226,6 +231,8 @@ def _described(spec: RunSpec, opened: Callable[[str], Dataset], device: torch.de
             raise BadInput(
                 f"--set {name} changes nothing: {spec.split} data of {spec.env} have no use for it"
             )
+    job.fresh()  # networks that cannot be built say so now, and so does an exploration
+    _ = job.explorations
     return job
 
 

@@ -82,11 +82,11 @@ class There:
         before = [card.cost.before_seconds for card in alike]
         return (sum(taken) + sum(before)) / trained * seeds
 
-    def data_seconds(self, env: str) -> float | None:
-        """What the environment's data took before; None: nobody knows."""
+    def portrait(self, env: str) -> PortraitCard | None:
+        """The card of the environment's data that runs here used; None: there are none."""
         made = data_preset(self.preset, env)
         known = [card for card in self.portraits if (card.env, card.preset) == (env, made)]
-        return known[-1].generation_seconds if known else None
+        return known[-1] if known else None
 
 
 def plan(preset: str, data: Path, results: Path, envs: Sequence[str] = ()) -> list[Place]:
@@ -137,9 +137,11 @@ def _there(preset: str, results: Path) -> There:
 
 
 def _place(group: Group, env: str, split: str, data: Path, there: There) -> Place:
-    dataset = _whole(data, env, there.preset)
-    parts = [_part(group, spec, dataset, there) for spec in specs_of(group, env, split, there.preset)]
-    return Place(group, env, split, dataset is not None, there.data_seconds(env), tuple(parts))
+    dataset, portrait = _whole(data, env, there.preset), there.portrait(env)
+    seconds = portrait.generation_seconds if portrait else None
+    known = dataset or portrait  # data made again as they were have the same hash, so their runs are done
+    parts = [_part(group, spec, known, there) for spec in specs_of(group, env, split, there.preset)]
+    return Place(group, env, split, dataset is not None, seconds, tuple(parts))
 
 
 def _whole(data: Path, env: str, preset: str) -> Dataset | None:
@@ -151,19 +153,21 @@ def _whole(data: Path, env: str, preset: str) -> Dataset | None:
     return dataset if dataset.birth.preset == data_preset(preset, env) else None
 
 
-def _part(group: Group, spec: RunSpec, dataset: Dataset | None, there: There) -> Part:
-    own = list(_own_runs(spec, dataset, there))
+def _part(group: Group, spec: RunSpec, data: Dataset | PortraitCard | None, there: There) -> Part:
+    own = list(_own_runs(spec, data, there))
     trained = {seed for _, card in own for seed in card.spec.seeds}
     absent = tuple(seed for seed in spec.seeds if seed not in trained)
     untested = [(path, test) for path, card in own for test in group.tests if FILES[test] not in card.files]
     return Part(spec, absent, tuple(untested), there.seconds(spec, len(absent)) if absent else 0.0)
 
 
-def _own_runs(spec: RunSpec, dataset: Dataset | None, there: There) -> Iterator[tuple[Path, RunCard]]:
-    """The finished runs of a spec's experiment that have one of its seeds."""
-    if dataset is None:
+def _own_runs(
+    spec: RunSpec, data: Dataset | PortraitCard | None, there: There
+) -> Iterator[tuple[Path, RunCard]]:
+    """The finished runs of a spec's experiment on these data that have one of its seeds."""
+    if data is None:
         return
-    identity = settings_id_of(spec, dataset)
+    identity = settings_id_of(spec, data.sha256, len(data.task_set.train))
     for path, card in there.runs:
         if card.settings_id == identity and {*card.spec.seeds} & {*spec.seeds}:
             yield path, card
