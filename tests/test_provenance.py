@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,8 +17,9 @@ from comrl.benchmark.reporting.cards import Provenance
 from comrl.benchmark.reporting.ledger import read_ledger
 from comrl.benchmark.spec import RunSpec
 from comrl.benchmark.training import train as training
-from comrl.benchmark.training.job import prepare_job
+from comrl.benchmark.training.job import birth_of, prepare_job
 from comrl.benchmark.training.run import run_job
+from comrl.ground import machine
 
 
 def git(folder: Path, *words: str) -> str:
@@ -102,3 +104,12 @@ def test_a_training_that_goes_on_with_other_code_or_threads_says_so(
     assert card.provenance == begun
     then, now = (f"code {code}, cpu (fp32, threads: {n})" for code, n in (("aaa", 1), ("bbb", 2)))
     assert card.doubts == (f"it went on with {now}, and until then with {then}",)
+
+
+def test_the_processor_is_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = b"processor\t: 0\nmodel\t\t: 17\nmodel name\t: EPYC\n\nprocessor\t: 1\nmodel name\t: other\n"
+    monkeypatch.setattr(machine, "content_of", lambda path: told)
+    assert re.fullmatch(r"EPYC, model 17, \w+", machine.processor())
+    monkeypatch.setattr(machine, "content_of", lambda path: None)  # no such file, as on macOS
+    assert re.fullmatch(r"\w+, \w+", machine.processor())
+    assert birth_of(CPU).processor == machine.processor()

@@ -39,6 +39,8 @@ class Provenance(Card):
     threads: int
     device: str
     precision: str = "fp32"
+    processor: str = ""
+    """Name, family, model and vector instructions; of older runs not known."""
 
 
 class Cost(Card):

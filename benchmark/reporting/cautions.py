@@ -41,10 +41,11 @@ def _of_provenance(entry: Entry) -> str:
 
 
 def made_with(card: RunCard) -> tuple[str, ...]:
-    """What a training was made with and may owe its last digits to: code, device, packages."""
+    """What a training was made with and may owe its last digits to: code, device, processor, packages."""
     birth = card.provenance
     packages = sorted(f"{name} {version}" for name, version in birth.packages.items())
-    return (f"code {birth.git[:12]}", f"{birth.device} ({birth.precision})", *packages)
+    processor = [f"processor {birth.processor}"] if birth.processor else []
+    return (f"code {birth.git[:12]}", f"{birth.device} ({birth.precision})", *processor, *packages)
 
 
 def _of_yardsticks(group: list[Entry], role: str) -> list[str]:

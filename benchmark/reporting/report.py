@@ -145,6 +145,7 @@ def _birth(ledger: Ledger) -> dict[str, str]:
         ),
         "code": _list(made.git[:12] for made in births),
         "device": _list(f"{made.device}, {made.threads} threads, {made.precision}" for made in births),
+        "processors": _list(made.processor or "not on record" for made in births),
         "packages": ", ".join(sorted(packages)),
     }
 

@@ -39,7 +39,7 @@ from comrl.datasets.transitions import Space, space_of
 from comrl.datasets.visits import load_visits, pairs_of
 from comrl.envs.family import TaskFamily, find_family
 from comrl.ground.errors import BadInput, raise_all, tried
-from comrl.ground.machine import precision
+from comrl.ground.machine import precision, processor
 
 CPU = torch.device("cpu")
 
@@ -288,4 +288,5 @@ def birth_of(device: torch.device) -> Provenance:
         threads=torch.get_num_threads(),
         device=str(device),
         precision=precision(),
+        processor=processor(),
     )

@@ -154,7 +154,7 @@ def resumed_with(births: Sequence[Provenance]) -> list[str]:
 def _told(birth: Provenance) -> set[str]:
     packages = {f"{name} {version}" for name, version in birth.packages.items()}
     device = f"{birth.device} ({birth.precision}, threads: {birth.threads})"
-    return {f"code {birth.git}", device, *packages}
+    return {f"code {birth.git}", f"processor {birth.processor or 'not on record'}", device, *packages}
 
 
 def test_again(job: Job, results: Path) -> list[str]:
