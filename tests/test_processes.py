@@ -25,16 +25,25 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @contextmanager
-def at_work(folder: Path, how: str = "waits") -> Iterator[subprocess.Popen[str]]:
-    """The command of support.orders, in a group of its own, when two of its workers have begun."""
+def at_work(folder: Path, how: str = "waits") -> Iterator[subprocess.Popen[bytes]]:
+    """The command of support.orders, in a group of its own, when two of its workers have begun.
+
+    Nothing is buffered here: a line that came with the first would be lost to who reads the pipe later.
+    """
     command = [sys.executable, "-m", "support.orders", str(folder), how]
     environ = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0}
     pipes |= {"start_new_session": True, "preexec_fn": usual_signals}
-    with subprocess.Popen(command, env=environ, **pipes) as process:  # type: ignore[call-overload]
-        assert process.stdout.readline() == "begun\n"
+    with subprocess.Popen(command, env=environ, **pipes) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"begun\n"
         yield process
         process.kill()
+
+
+def rest(process: subprocess.Popen[bytes]) -> tuple[str, str]:
+    """What else it prints until it ends, and its errors."""
+    out, err = process.communicate(timeout=60)
+    return out.decode(), err.decode()
 
 
 def gone(group: int, within: float = 20) -> bool:
@@ -60,7 +69,7 @@ def test_an_interrupt_ends_the_workers_before_the_lock_goes(
             process.send_signal(number)
         else:
             os.killpg(process.pid, number)
-        out, err = process.communicate(timeout=60)
+        out, err = rest(process)
         assert process.returncode == 128 + number and time.monotonic() - began < 10  # idle: 0.1 s
     assert out == "alive 0\n"
     assert err.strip() == "bench: interrupted; the same command goes on where this one stopped"
@@ -72,7 +81,7 @@ def test_an_interrupt_ends_the_workers_before_the_lock_goes(
 
 def test_a_failure_of_the_parent_takes_the_same_path(tmp_path: Path) -> None:
     with at_work(tmp_path, "fails") as process:
-        out, err = process.communicate(timeout=60)
+        out, err = rest(process)
     assert out == "alive 0\n" and "a failure of the parent" in err and process.returncode == 1
     assert gone(process.pid)
 
@@ -90,7 +99,7 @@ def test_a_second_interrupt_a_second_later_ends_at_once_and_one_at_the_same_mome
     with at_work(tmp_path, "slow") as process:
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)
-        assert process.stdout is not None and process.stdout.readline() == "alive 0\n"
+        assert process.stdout is not None and process.stdout.readline() == b"alive 0\n"
         time.sleep(1)
         assert process.poll() is None, "the first is taken in order"
         process.send_signal(signal.SIGINT)
